@@ -1,0 +1,87 @@
+"""From booted hosts to the whole platform: the playbooks in order, then what a person opens next."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lab import inventory, lifecycle, state
+from lab.errors import LabError
+from lab.paths import CHECKOUT, INVENTORY
+from lab.shell import say
+
+_PLAYBOOKS = {
+    "secrets": "playbooks/secrets.yml",
+    "build": "lab/playbooks/build_app.yml",
+    "legacy": "lab/playbooks/legacy1.yml",
+    "site": "playbooks/site.yml",
+}
+STEPS = list(_PLAYBOOKS)
+_MEANING = {
+    "secrets": "generating the secrets that are not there yet",
+    "build": "building the reference application on legacy1",
+    "legacy": "making legacy1 the customer's single server, seeded and running",
+    "site": "site.yml: from there to high availability, etapa by etapa, then the proof",
+}
+
+
+def converge(until: str) -> None:
+    """Run the playbooks up to a step on the lab that is up; each is idempotent."""
+    lifecycle.running_topology(state.read())
+    ansible = CHECKOUT / ".venv" / "bin" / "ansible-playbook"
+    if not ansible.exists():
+        raise LabError(f"{ansible} is missing; `make lab` installs it")
+    for step in STEPS[: STEPS.index(until) + 1]:
+        if step == "build" and inventory.application_release().exists():
+            say("the reference application is built already (its sources have not changed)")
+            continue
+        say(_MEANING[step])
+        environment = os.environ | {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "PATH": f"{ansible.parent}:{os.environ['PATH']}"}
+        done = subprocess.run([ansible, "-i", INVENTORY / "hosts.yml", CHECKOUT / _PLAYBOOKS[step]], cwd=CHECKOUT, env=environment, check=False)
+        if done.returncode != 0:
+            raise LabError(f"{_PLAYBOOKS[step]} failed (above); mend it and run `python3 -m lab converge` again: what is done stays done")
+    if until == STEPS[-1]:
+        _print_summary()
+
+
+def endpoints() -> dict[str, Any]:
+    """How an outside client gets in, as far as the etapas exist: addresses and files, never a secret itself."""
+    topology = lifecycle.running_topology(state.read())
+    found = {
+        "base_url": f"https://{topology.server_name}",
+        "server_name": topology.server_name,
+        "vip": topology.vip,
+        "ca_file": str(INVENTORY / ".state" / "pki" / "ca.pem"),
+        "report": str(INVENTORY / ".state" / "report.html"),
+        "login": {"tenant": "acme", "email": "owner@acme.example", "secrets_file": str(INVENTORY / "group_vars/all/secrets.yml"), "secret": "secret_seed_password"},
+    }
+    legacy = [host for host in topology.hosts.values() if "legacy_servers" in host.groups]
+    if legacy:
+        found["legacy_url"] = f"http://{legacy[0].address}:8080"
+    return found
+
+
+def print_endpoints(as_json: bool) -> None:
+    """Print the endpoints for a program or a person."""
+    found = endpoints()
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    login = found["login"]
+    print(f"""
+The platform     {found["base_url"]}/
+  its name       echo "{found["vip"]} {found["server_name"]}" >> /etc/hosts
+  its authority  {found["ca_file"]}  (import it, or curl --cacert)
+  sign in        tenant {login["tenant"]}, {login["email"]}, password: {login["secret"]} in {Path(login["secrets_file"]).relative_to(CHECKOUT)}
+The report       {found["report"]}
+The old server   {found.get("legacy_url", "not in this topology")}
+A host's shell   python3 -m lab ssh lb1""")
+
+
+def _print_summary() -> None:
+    report = INVENTORY / ".state" / "report.json"
+    print_endpoints(as_json=False)
+    print()
+    for verdict in json.loads(report.read_text())["verdicts"]:
+        print(f"  {'ok    ' if verdict['passed'] else 'FAILED'} etapa {verdict['etapa']}: {verdict['title']}. {verdict['reason']}")

@@ -1,0 +1,78 @@
+"""The inventory that ansible reads, written from the topology, and the ssh identity of every host."""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from lab.paths import CACHE, CHECKOUT, INVENTORY, STATE
+from lab.shell import run
+from lab.topology import Topology
+
+_APPLICATION = CHECKOUT / "examples" / "tenant_app"
+
+
+def ensure_keys(topology: Topology) -> None:
+    """One ssh key to enter with and one host key a host, kept until the lab is purged; the host keys become known."""
+    keys = STATE / "ssh"
+    keys.mkdir(parents=True, exist_ok=True)
+    keys.chmod(0o700)
+    for name in ("id_ed25519", *(f"host_{host}" for host in topology.hosts)):
+        if not (keys / f"{name}.pub").exists():
+            (keys / name).unlink(missing_ok=True)
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"escala-lab {name}", "-f", keys / name)
+    known = (f"{host.name},{host.address} {(keys / f'host_{host.name}.pub').read_text()}" for host in topology.hosts.values())
+    (keys / "known_hosts").write_text("".join(known))
+
+
+def ssh_options() -> list[str]:
+    """What ssh needs to enter a host: our key, and only hosts that are known."""
+    keys = STATE / "ssh"
+    return ["-i", f"{keys}/id_ed25519", "-o", f"UserKnownHostsFile={keys}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]
+
+
+def application_release() -> Path:
+    """Where the reference application's archive is or will be: its name says which sources it was built from."""
+    listed = run("git", "-C", CHECKOUT, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", _APPLICATION).stdout
+    digest = hashlib.sha256()
+    for name in sorted(filter(None, listed.split("\0"))):
+        file = CHECKOUT / name
+        if file.is_file():
+            digest.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return CACHE / "releases" / f"tenant_app-{digest.hexdigest()[:12]}.tar.gz"
+
+
+def write(topology: Topology) -> None:
+    """Write `inventories/lab/hosts.yml` (JSON is YAML) in one step."""
+    groups: dict[str, dict[str, dict[str, object]]] = {}
+    for host in topology.hosts.values():
+        for group in host.groups:
+            groups.setdefault(group, {}).setdefault("hosts", {})[host.name] = {}
+    options = ssh_options()
+    inventory = {
+        "all": {
+            "hosts": {host.name: {"ansible_host": host.address} for host in topology.hosts.values()},
+            "vars": {
+                "ansible_user": "root",
+                "ansible_python_interpreter": "/usr/bin/python3",
+                "ansible_ssh_private_key_file": options[1],
+                "ansible_ssh_common_args": " ".join(options[2:]),
+                "lab_vip": topology.vip,
+                "lab_network_prefix": topology.network.prefixlen,
+                "lab_server_name": topology.server_name,
+                "lab_app_release_file": str(application_release()),
+            },
+            "children": groups,
+        }
+    }
+    INVENTORY.mkdir(parents=True, exist_ok=True)
+    draft = INVENTORY / ".hosts.yml.new"
+    draft.write_text("# Written by `python3 -m lab up` from the topology; change that instead.\n" + json.dumps(inventory, indent=2) + "\n")
+    os.replace(draft, INVENTORY / "hosts.yml")
+
+
+def enter(topology: Topology, name: str, command: list[str]) -> int:
+    """A shell or a command on a host by ssh; returns its exit status."""
+    host = topology.host(name)
+    return subprocess.run(["ssh", *ssh_options(), "-o", "LogLevel=ERROR", f"root@{host.address}", *command], check=False).returncode

@@ -1,0 +1,208 @@
+"""Bringing the lab up and down, whole or host by host, and keeping and restoring what its disks hold."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab import check, image, inventory, mirror, network, state, topology
+from lab.errors import LabError
+from lab.machine import Machine, cgroup_root
+from lab.paths import STATE
+from lab.shell import run, say, ticks
+from lab.state import State
+from lab.topology import Topology
+
+# The snapshot that every lab has: hosts as the provider hands them over.
+FRESH = "fresh"
+
+
+def running_topology(saved: State) -> Topology:
+    """The topology of the lab that is up, or a LabError that says how to get one."""
+    if not saved.topology:
+        raise LabError("no lab is up; `python3 -m lab up` boots one")
+    return topology.load(saved.topology)
+
+
+def machines(found: Topology) -> list[Machine]:
+    """Every host of a topology as something that can be booted and broken."""
+    return [Machine(host, found) for host in found.hosts.values()]
+
+
+def up(name: str) -> None:
+    """Boot a topology; hosts that run already are left alone, and what a crash left half done is repaired."""
+    wanted = topology.load(name)
+    saved = state.read()
+    if saved.topology and saved.topology != name:
+        present = topology.load(saved.topology)
+        if not present.covers(wanted):
+            raise LabError(f"topology {saved.topology} is up and lacks hosts of {name}; `python3 -m lab down --purge` first")
+        wanted = present
+        say(f"topology {present.name} is up and has every host of {name}")
+    check.machine()
+    network.ensure(wanted)
+    mirror.start_cache(wanted.gateway)
+    inventory.ensure_keys(wanted)
+    for operating_system in {host.os for host in wanted.hosts.values()}:
+        tree = image.ensure(operating_system, wanted.gateway)
+        for host in wanted.hosts.values():
+            if host.os == operating_system:
+                saved.layers.setdefault(host.name, [str(tree)])
+    saved.topology = wanted.name
+    saved.save()
+    network.apply(saved.faults)
+    _boot([machine for machine in machines(wanted) if machine.state() not in ("running", "frozen")], saved)
+    inventory.write(wanted)
+
+
+def down(purge: bool, force: bool) -> None:
+    """Shut every host down and take the network away; with purge forget the disks, with force ask nothing of what is dead."""
+    try:
+        saved = state.read()
+        found = running_topology(saved)
+    except LabError as error:
+        if not force:
+            if purge:
+                _forget()
+            say(f"nothing to take down: {error}" if not purge else "no lab is up; what one left is forgotten")
+            return
+        found = None
+    if force:
+        _kill_all()
+    elif found:
+        _each("shutting down", machines(found), Machine.stop)
+    mirror.stop_cache()
+    if found:
+        network.remove(found)
+    elif force:
+        for name in sorted(path.stem for path in topology.TOPOLOGIES.glob("*.toml")):
+            network.remove(topology.load(name))
+    if purge:
+        _forget()
+        say("the lab is gone, with its disks and keys; downloads stay in the cache")
+    else:
+        saved.topology = ""
+        saved.faults = []
+        saved.save()
+        say("the lab is down; its disks stay, and `up` of the same topology boots them again")
+
+
+def start(name: str) -> None:
+    """Boot one host with its disk."""
+    saved = state.read()
+    machine = Machine(running_topology(saved).host(name), running_topology(saved))
+    if machine.state() not in ("running", "frozen"):
+        _boot([machine], saved)
+    network.apply(saved.faults)
+
+
+def snapshot(name: str) -> None:
+    """Shut all hosts down in order, keep their disks under a name, and boot them again over those."""
+    if name == FRESH or "/" in name or name.startswith("."):
+        raise LabError(f"a snapshot cannot be called {name!r}; {FRESH!r} is there always, and a name is one word")
+    saved = state.read()
+    hosts = machines(running_topology(saved))
+    _each("shutting down", hosts, Machine.stop)
+    folder = STATE / "snapshots" / name
+    in_use = {Path(layer) for layers in saved.layers.values() for layer in layers}
+    if any(folder in layer.parents for layer in in_use):
+        raise LabError(f"snapshot {name!r} carries what runs now; choose another name, or restore another snapshot first")
+    if folder.exists():
+        shutil.rmtree(folder)
+    for machine in hosts:
+        kept = folder / machine.host.name
+        kept.mkdir(parents=True)
+        (machine.disk / "upper").rename(kept / "upper")
+        shutil.rmtree(machine.disk / "work")
+        saved.layers[machine.host.name].insert(0, str(kept / "upper"))
+        _copy_volumes(machine.disk / "volumes", kept / "volumes")
+    saved.snapshots[name] = {host: list(layers) for host, layers in saved.layers.items()}
+    saved.save()
+    _boot(hosts, saved)
+
+
+def restore(name: str) -> None:
+    """Bring every host back to a snapshot and boot it; `fresh` is the untouched Debian."""
+    saved = state.read()
+    found = running_topology(saved)
+    if name != FRESH and name not in saved.snapshots:
+        raise LabError(f"there is no snapshot {name!r}; there are {', '.join([FRESH, *saved.snapshots])}")
+    hosts = machines(found)
+    if name != FRESH and set(saved.snapshots[name]) != set(found.hosts):
+        raise LabError(f"snapshot {name!r} was taken with other hosts than topology {found.name} has; take it again")
+    _each("powering off", hosts, Machine.kill)
+    for machine in hosts:
+        machine.wipe()
+        layers = saved.layers[machine.host.name]
+        saved.layers[machine.host.name] = layers[-1:] if name == FRESH else list(saved.snapshots[name][machine.host.name])
+        if name != FRESH:
+            _copy_volumes(STATE / "snapshots" / name / machine.host.name / "volumes", machine.disk / "volumes")
+    saved.faults = []
+    saved.save()
+    network.apply(saved.faults)
+    _boot(hosts, saved)
+
+
+def _copy_volumes(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for volume in source.glob("*.img"):
+        run("cp", "--sparse=always", "--reflink=auto", volume, target / volume.name)
+
+
+def _boot(hosts: list[Machine], saved: State) -> None:
+    for machine in hosts:
+        for layer in saved.layers[machine.host.name]:
+            if not Path(layer).is_dir():
+                raise LabError(f"{machine.host.name}'s layer {layer} is gone; `python3 -m lab down --purge` and `up` make it anew")
+        machine.boot([Path(layer) for layer in saved.layers[machine.host.name]])
+    _each("booting", hosts, Machine.wait_reachable)
+
+
+def _each(what: str, hosts: list[Machine], act: Callable[[Machine], None]) -> None:
+    """Do one thing to all hosts at once; the first failure is raised after all have ended."""
+    if not hosts:
+        return
+    say(f"{what}: {' '.join(machine.host.name for machine in hosts)}")
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        _raise_first(pool.map(_caught(act), hosts))
+
+
+def _caught(act: Callable[[Machine], None]) -> Callable[[Machine], LabError | None]:
+    def attempt(machine: Machine) -> LabError | None:
+        try:
+            act(machine)
+        except LabError as error:
+            return error
+        return None
+
+    return attempt
+
+
+def _raise_first(errors: Iterable[LabError | None]) -> None:
+    for error in list(errors):
+        if error:
+            raise error
+
+
+def _kill_all() -> None:
+    """Kill whatever runs in the lab's control groups, known or not, and remove what it leaves."""
+    group = cgroup_root() / "escala-lab"
+    if not group.exists():
+        return
+    for frozen in group.glob("*/cgroup.freeze"):
+        frozen.write_text("0")
+    (group / "cgroup.kill").write_text("1")
+    for _ in ticks(15):
+        if "populated 0" in (group / "cgroup.events").read_text():
+            break
+    else:
+        raise LabError(f"processes in {group} outlive being killed, most likely on a hung disk; `fsfreeze -u` its mount, then try again")
+    for child in sorted(group.rglob("*/"), reverse=True):
+        child.rmdir()
+    group.rmdir()
+
+
+def _forget() -> None:
+    for part in ("hosts", "snapshots", "ssh", "apt-cacher-ng"):
+        shutil.rmtree(STATE / part, ignore_errors=True)
+    (STATE / "state.json").unlink(missing_ok=True)

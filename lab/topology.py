@@ -1,0 +1,128 @@
+"""Topologies are data: which hosts there are, where, and in which groups. The one truth that boot, faults and inventory read."""
+
+import ipaddress
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.paths import TOPOLOGIES
+
+OPERATING_SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
+KINDS = ("machine",)
+# Linux allows 15 characters for an interface, and nspawn puts "vb-" before the name.
+_HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A disk of its own for one directory, so that it can be filled or hung without touching the rest of the host."""
+
+    name: str
+    path: str
+    size_mib: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host as the topology declares it."""
+
+    name: str
+    address: str
+    groups: tuple[str, ...]
+    os: str = "debian13"
+    kind: str = "machine"
+    volumes: tuple[Volume, ...] = ()
+
+    @property
+    def link(self) -> str:
+        """The machine's end of the host's cable."""
+        return f"vb-{self.name}"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A named set of hosts on one bridge."""
+
+    name: str
+    bridge: str
+    network: ipaddress.IPv4Network
+    vip: str
+    server_name: str
+    hosts: dict[str, Host] = field(default_factory=dict)
+
+    @property
+    def gateway(self) -> str:
+        """The machine's own address on the bridge."""
+        return str(next(self.network.hosts()))
+
+    def host(self, name: str) -> Host:
+        """The host of that name, or a LabError that lists the names there are."""
+        if name not in self.hosts:
+            raise LabError(f"host {name!r} is not in topology {self.name}; it has {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def covers(self, other: "Topology") -> bool:
+        """Whether every host of the other topology is here too, with the same address, groups and kind."""
+        return self.network == other.network and all(self.hosts.get(name) == host for name, host in other.hosts.items())
+
+
+def load(name: str, folder: Path = TOPOLOGIES) -> Topology:
+    """Read `<folder>/<name>.toml`, its `extends` first.
+
+    Raises LabError for an unknown name, an unknown key, a double or foreign address, a bad host name.
+    """
+    file = folder / f"{name}.toml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
+        raise LabError(f"topology {name!r} does not exist; there are {known}")
+    try:
+        data = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{file.name}: {error}") from error
+    base = load(data.pop("extends"), folder) if "extends" in data else None
+    return _build(name, data, base)
+
+
+def _build(name: str, data: dict[str, Any], base: Topology | None) -> Topology:
+    hosts = dict(base.hosts) if base else {}
+    for host_name, settings in data.pop("hosts", {}).items():
+        hosts[host_name] = _host(name, host_name, settings)
+    inherited = {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name")} if base else {}
+    values = inherited | data
+    if "network" in data:
+        values["network"] = ipaddress.IPv4Network(data["network"])
+    try:
+        topology = Topology(name=name, hosts=hosts, **values)
+    except TypeError as error:
+        raise LabError(f"topology {name}: {error}") from error
+    _check_addresses(topology)
+    return topology
+
+
+def _host(topology: str, name: str, settings: dict[str, Any]) -> Host:
+    where = f"topology {topology}, host {name}"
+    if not _HOST_NAME.fullmatch(name):
+        raise LabError(f"{where}: a name has 1 to 12 of a-z, 0-9 and -, and begins with a letter")
+    try:
+        volumes = tuple(Volume(**volume) for volume in settings.pop("volumes", []))
+        host = Host(name=name, groups=tuple(settings.pop("groups")), volumes=volumes, **settings)
+    except (TypeError, KeyError) as error:
+        raise LabError(f"{where}: {error}") from error
+    if host.os not in OPERATING_SYSTEMS:
+        raise LabError(f"{where}: os is {host.os!r}, and must be one of {', '.join(OPERATING_SYSTEMS)}")
+    if host.kind not in KINDS:
+        raise LabError(f"{where}: kind is {host.kind!r}, and must be one of {', '.join(KINDS)}")
+    return host
+
+
+def _check_addresses(topology: Topology) -> None:
+    taken = {topology.gateway: "the machine", topology.vip: "the VIP"}
+    for host in topology.hosts.values():
+        if ipaddress.IPv4Address(host.address) not in topology.network:
+            raise LabError(f"topology {topology.name}, host {host.name}: {host.address} is outside {topology.network}")
+        if host.address in taken:
+            raise LabError(f"topology {topology.name}, host {host.name}: {host.address} is {taken[host.address]}'s already")
+        taken[host.address] = host.name
