@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 from lab.errors import LabError
 from lab.paths import CACHE, STATE
@@ -19,6 +20,7 @@ _PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "apt-cacher-ng": "apt-cacher-ng",
     "git": "git",
+    "rsync": "rsync",
 }
 _FREE_MIB = 3072
 
@@ -36,9 +38,13 @@ def machine(free_mib: int = _FREE_MIB) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free // 2**20
         if free < free_mib:
-            raise LabError(f"{folder} has {free} MiB free, and a lab needs {free_mib} MiB; free some, or set ESCALA_LAB_STATE and ESCALA_LAB_CACHE to a larger disk")
-    if "overlay" not in open("/proc/filesystems").read():
-        raise LabError("this kernel has no overlay file system, which the hosts' disks are made of; try a machine with a stock Debian kernel")
+            raise LabError(
+                f"{folder} has {free} MiB free, and a lab needs {free_mib} MiB; free some, or set ESCALA_LAB_STATE and ESCALA_LAB_CACHE to a larger disk"
+            )
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        raise LabError(
+            "this kernel has no overlay file system, which the hosts' disks are made of; try a machine with a stock Debian kernel"
+        )
     _install_missing()
 
 
@@ -47,11 +53,25 @@ def _install_missing() -> None:
     if not missing:
         return
     if not shutil.which("apt-get"):
-        raise LabError(f"this machine lacks {', '.join(missing)} and has no apt-get to install them; the lab runs on Debian")
+        raise LabError(
+            f"this machine lacks {', '.join(missing)} and has no apt-get to install them; the lab runs on Debian"
+        )
     say(f"installing {', '.join(missing)}")
     run("apt-get", "update", "-q")
     # RUNLEVEL=1 keeps a package from starting a service of its own here: the lab starts what it needs, where it needs it.
-    run("env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", "--no-install-recommends", *missing)
+    run(
+        "env",
+        "RUNLEVEL=1",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+        *missing,
+    )
     still = [program for program in _PROGRAMS if not shutil.which(program)]
     if still:
-        raise LabError(f"apt-get installed {', '.join(missing)}, yet {', '.join(still)} is not to be found; see /var/log/apt/term.log")
+        raise LabError(
+            f"apt-get installed {', '.join(missing)}, yet {', '.join(still)} is not to be found; see /var/log/apt/term.log"
+        )

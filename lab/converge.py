@@ -37,10 +37,20 @@ def converge(until: str) -> None:
             say("the reference application is built already (its sources have not changed)")
             continue
         say(_MEANING[step])
-        environment = os.environ | {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "PATH": f"{ansible.parent}:{os.environ['PATH']}"}
-        done = subprocess.run([ansible, "-i", INVENTORY / "hosts.yml", CHECKOUT / _PLAYBOOKS[step]], cwd=CHECKOUT, env=environment, check=False)
+        environment = os.environ | {
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "PATH": f"{ansible.parent}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            [ansible, "-i", INVENTORY / "hosts.yml", CHECKOUT / _PLAYBOOKS[step]],
+            cwd=CHECKOUT,
+            env=environment,
+            check=False,
+        )
         if done.returncode != 0:
-            raise LabError(f"{_PLAYBOOKS[step]} failed (above); mend it and run `python3 -m lab converge` again: what is done stays done")
+            raise LabError(
+                f"{_PLAYBOOKS[step]} failed (above); mend it and run `python3 -m lab converge` again: what is done stays done"
+            )
     if until == STEPS[-1]:
         _print_summary()
 
@@ -54,7 +64,12 @@ def endpoints() -> dict[str, Any]:
         "vip": topology.vip,
         "ca_file": str(INVENTORY / ".state" / "pki" / "ca.pem"),
         "report": str(INVENTORY / ".state" / "report.html"),
-        "login": {"tenant": "acme", "email": "owner@acme.example", "secrets_file": str(INVENTORY / "group_vars/all/secrets.yml"), "secret": "secret_seed_password"},
+        "login": {
+            "tenant": "acme",
+            "email": "owner@acme.example",
+            "secrets_file": str(INVENTORY / "group_vars/all/secrets.yml"),
+            "secret": "secret_seed_password",
+        },
     }
     legacy = [host for host in topology.hosts.values() if "legacy_servers" in host.groups]
     if legacy:
@@ -84,4 +99,6 @@ def _print_summary() -> None:
     print_endpoints(as_json=False)
     print()
     for verdict in json.loads(report.read_text())["verdicts"]:
-        print(f"  {'ok    ' if verdict['passed'] else 'FAILED'} etapa {verdict['etapa']}: {verdict['title']}. {verdict['reason']}")
+        print(
+            f"  {'ok    ' if verdict['passed'] else 'FAILED'} etapa {verdict['etapa']}: {verdict['title']}. {verdict['reason']}"
+        )

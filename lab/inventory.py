@@ -22,19 +22,32 @@ def ensure_keys(topology: Topology) -> None:
         if not (keys / f"{name}.pub").exists():
             (keys / name).unlink(missing_ok=True)
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"escala-lab {name}", "-f", keys / name)
-    known = (f"{host.name},{host.address} {(keys / f'host_{host.name}.pub').read_text()}" for host in topology.hosts.values())
+    known = (
+        f"{host.name},{host.address} {(keys / f'host_{host.name}.pub').read_text()}" for host in topology.hosts.values()
+    )
     (keys / "known_hosts").write_text("".join(known))
 
 
 def ssh_options() -> list[str]:
     """What ssh needs to enter a host: our key, and only hosts that are known."""
     keys = STATE / "ssh"
-    return ["-i", f"{keys}/id_ed25519", "-o", f"UserKnownHostsFile={keys}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]
+    return [
+        "-i",
+        f"{keys}/id_ed25519",
+        "-o",
+        f"UserKnownHostsFile={keys}/known_hosts",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+    ]
 
 
 def application_release() -> Path:
     """Where the reference application's archive is or will be: its name says which sources it was built from."""
-    listed = run("git", "-C", CHECKOUT, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", _APPLICATION).stdout
+    listed = run(
+        "git", "-C", CHECKOUT, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", _APPLICATION
+    ).stdout
     digest = hashlib.sha256()
     for name in sorted(filter(None, listed.split("\0"))):
         file = CHECKOUT / name
@@ -68,11 +81,17 @@ def write(topology: Topology) -> None:
     }
     INVENTORY.mkdir(parents=True, exist_ok=True)
     draft = INVENTORY / ".hosts.yml.new"
-    draft.write_text("# Written by `python3 -m lab up` from the topology; change that instead.\n" + json.dumps(inventory, indent=2) + "\n")
+    draft.write_text(
+        "# Written by `python3 -m lab up` from the topology; change that instead.\n"
+        + json.dumps(inventory, indent=2)
+        + "\n"
+    )
     os.replace(draft, INVENTORY / "hosts.yml")
 
 
 def enter(topology: Topology, name: str, command: list[str]) -> int:
     """A shell or a command on a host by ssh; returns its exit status."""
     host = topology.host(name)
-    return subprocess.run(["ssh", *ssh_options(), "-o", "LogLevel=ERROR", f"root@{host.address}", *command], check=False).returncode
+    return subprocess.run(
+        ["ssh", *ssh_options(), "-o", "LogLevel=ERROR", f"root@{host.address}", *command], check=False
+    ).returncode

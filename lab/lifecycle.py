@@ -8,7 +8,7 @@ from pathlib import Path
 from lab import check, image, inventory, mirror, network, state, topology
 from lab.errors import LabError
 from lab.machine import Machine, cgroup_root
-from lab.paths import STATE
+from lab.paths import STATE, TOPOLOGIES
 from lab.shell import run, say, ticks
 from lab.state import State
 from lab.topology import Topology
@@ -36,7 +36,9 @@ def up(name: str) -> None:
     if saved.topology and saved.topology != name:
         present = topology.load(saved.topology)
         if not present.covers(wanted):
-            raise LabError(f"topology {saved.topology} is up and lacks hosts of {name}; `python3 -m lab down --purge` first")
+            raise LabError(
+                f"topology {saved.topology} is up and lacks hosts of {name}; `python3 -m lab down --purge` first"
+            )
         wanted = present
         say(f"topology {present.name} is up and has every host of {name}")
     check.machine()
@@ -75,7 +77,7 @@ def down(purge: bool, force: bool) -> None:
     if found:
         network.remove(found)
     elif force:
-        for name in sorted(path.stem for path in topology.TOPOLOGIES.glob("*.toml")):
+        for name in sorted(path.stem for path in TOPOLOGIES.glob("*.toml")):
             network.remove(topology.load(name))
     if purge:
         _forget()
@@ -106,7 +108,9 @@ def snapshot(name: str) -> None:
     folder = STATE / "snapshots" / name
     in_use = {Path(layer) for layers in saved.layers.values() for layer in layers}
     if any(folder in layer.parents for layer in in_use):
-        raise LabError(f"snapshot {name!r} carries what runs now; choose another name, or restore another snapshot first")
+        raise LabError(
+            f"snapshot {name!r} carries what runs now; choose another name, or restore another snapshot first"
+        )
     if folder.exists():
         shutil.rmtree(folder)
     for machine in hosts:
@@ -134,7 +138,9 @@ def restore(name: str) -> None:
     for machine in hosts:
         machine.wipe()
         layers = saved.layers[machine.host.name]
-        saved.layers[machine.host.name] = layers[-1:] if name == FRESH else list(saved.snapshots[name][machine.host.name])
+        saved.layers[machine.host.name] = (
+            layers[-1:] if name == FRESH else list(saved.snapshots[name][machine.host.name])
+        )
         if name != FRESH:
             _copy_volumes(STATE / "snapshots" / name / machine.host.name / "volumes", machine.disk / "volumes")
     saved.faults = []
@@ -153,7 +159,9 @@ def _boot(hosts: list[Machine], saved: State) -> None:
     for machine in hosts:
         for layer in saved.layers[machine.host.name]:
             if not Path(layer).is_dir():
-                raise LabError(f"{machine.host.name}'s layer {layer} is gone; `python3 -m lab down --purge` and `up` make it anew")
+                raise LabError(
+                    f"{machine.host.name}'s layer {layer} is gone; `python3 -m lab down --purge` and `up` make it anew"
+                )
         machine.boot([Path(layer) for layer in saved.layers[machine.host.name]])
     _each("booting", hosts, Machine.wait_reachable)
 
@@ -196,7 +204,9 @@ def _kill_all() -> None:
         if "populated 0" in (group / "cgroup.events").read_text():
             break
     else:
-        raise LabError(f"processes in {group} outlive being killed, most likely on a hung disk; `fsfreeze -u` its mount, then try again")
+        raise LabError(
+            f"processes in {group} outlive being killed, most likely on a hung disk; `fsfreeze -u` its mount, then try again"
+        )
     for child in sorted(group.rglob("*/"), reverse=True):
         child.rmdir()
     group.rmdir()

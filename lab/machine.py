@@ -88,7 +88,18 @@ class Machine:
             "BRIDGE": self.topology.bridge,
             "VOLUMES": " ".join(f"{volume.name}:{volume.path}" for volume in self.host.volumes),
         }
-        command = ["env", *(f"{key}={value}" for key, value in environment.items()), "unshare", "--mount", "--propagation", "private", "bash", "-c", _BOOT, "boot"]
+        command = [
+            "env",
+            *(f"{key}={value}" for key, value in environment.items()),
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            _BOOT,
+            "boot",
+        ]
         with background(command, self.disk / "console.log"):
             pass
 
@@ -98,7 +109,9 @@ class Machine:
             if self._answers():
                 return
         lines = (self.disk / "console.log").read_text(errors="replace").strip().splitlines() or ["nothing"]
-        raise LabError(f"{self.host.name} does not answer on {self.host.address}:22 after {_REACHABLE_SECONDS} s; its console ends with: {lines[-1]}")
+        raise LabError(
+            f"{self.host.name} does not answer on {self.host.address}:22 after {_REACHABLE_SECONDS} s; its console ends with: {lines[-1]}"
+        )
 
     def stop(self) -> None:
         """Shut down in order; a host that does not within a minute is powered off."""
@@ -125,7 +138,9 @@ class Machine:
             if not self._populated():
                 network.remove_link(self.host)
         else:
-            raise LabError(f"{self.host.name} is not gone {_GONE_SECONDS} s after its power-off; `python3 -m lab down --force` removes what is left")
+            raise LabError(
+                f"{self.host.name} is not gone {_GONE_SECONDS} s after its power-off; `python3 -m lab down --force` removes what is left"
+            )
 
     def freeze(self) -> None:
         """Stop all processes of the host where they are; its kernel still accepts connections."""
@@ -154,7 +169,12 @@ class Machine:
         folder = self._volume_path(volume)
         file = f"{folder}/.lab-disk-full"
         # Nearly all of it in one call, then what is left block by block.
-        self.run("sh", "-c", f"fallocate -l $(df --output=avail -B1 {folder} | tail -1) {file}; cat /dev/zero >> {file} 2>/dev/null; sync {file}", check=False)
+        self.run(
+            "sh",
+            "-c",
+            f"fallocate -l $(df --output=avail -B1 {folder} | tail -1) {file}; cat /dev/zero >> {file} 2>/dev/null; sync {file}",
+            check=False,
+        )
 
     def hang_disk(self, volume: str) -> None:
         """Make every write to a declared volume wait."""
@@ -177,7 +197,9 @@ class Machine:
             text = f"[Service]\\nEnvironment=LD_PRELOAD={self._faketime()} FAKETIME={offset_seconds:+d}s FAKETIME_DONT_FAKE_MONOTONIC=1\\n"
             self.run("sh", "-c", f"mkdir -p $(dirname {drop_in}) && printf '{text}' > {drop_in}")
         self.run("systemctl", "daemon-reload")
-        listed = self.run("systemctl", "list-units", "--type=service", "--state=running", "--plain", "--no-legend").splitlines()
+        listed = self.run(
+            "systemctl", "list-units", "--type=service", "--state=running", "--plain", "--no-legend"
+        ).splitlines()
         own = ("systemd-", "dbus", "console-getty", "user@", "container-getty")
         services = [line.split()[0] for line in listed if not line.startswith(own)]
         self.run("systemctl", "restart", *services)
@@ -190,7 +212,9 @@ class Machine:
             if volume.name == name:
                 return volume.path
         declared = ", ".join(volume.name for volume in self.host.volumes) or "none"
-        raise LabError(f"{self.host.name} has no volume {name!r} in topology {self.topology.name}; it declares {declared}")
+        raise LabError(
+            f"{self.host.name} has no volume {name!r} in topology {self.topology.name}; it declares {declared}"
+        )
 
     def _freezer(self, value: str) -> None:
         if not self.cgroup.exists():

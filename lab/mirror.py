@@ -41,7 +41,9 @@ def proxy_setting(gateway: str) -> str:
 
 def _own_proxy_lines() -> str:
     dump = run("apt-config", "dump").stdout.splitlines()
-    return "".join(f"{line}\n" for line in dump if line.lower().startswith(("acquire::http::proxy", "acquire::https::proxy")))
+    return "".join(
+        f"{line}\n" for line in dump if line.lower().startswith(("acquire::http::proxy", "acquire::https::proxy"))
+    )
 
 
 def start_cache(gateway: str) -> None:
@@ -50,7 +52,14 @@ def start_cache(gateway: str) -> None:
         return
     folder = CACHE / "apt"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"CacheDir: {folder}", f"LogDir: {STATE}", f"Port: {CACHE_PORT}", f"BindAddress: {gateway}", "ForeGround: 1", "ExThreshold: 30"]
+    settings = [
+        f"CacheDir: {folder}",
+        f"LogDir: {STATE}",
+        f"Port: {CACHE_PORT}",
+        f"BindAddress: {gateway}",
+        "ForeGround: 1",
+        "ExThreshold: 30",
+    ]
     proxy = run("apt-config", "shell", "proxy", "Acquire::http::Proxy").stdout.strip().removeprefix("proxy=").strip("'")
     if proxy and proxy != "DIRECT":
         settings.append(f"Proxy: {proxy}")

@@ -19,11 +19,15 @@ def ensure(topology: Topology) -> None:
     links = {link["ifname"]: link for link in json.loads(run("ip", "-json", "address").stdout)}
     bridge = links.get(topology.bridge)
     if bridge and bridge["address"] != _OUR_MARK:
-        raise LabError(f"the link {topology.bridge} exists and is not the lab's; remove it, or give the topology another `bridge`")
+        raise LabError(
+            f"the link {topology.bridge} exists and is not the lab's; remove it, or give the topology another `bridge`"
+        )
     for name, link in links.items():
         for address in link["addr_info"]:
             if name != topology.bridge and address["family"] == "inet" and _inside(address["local"], topology):
-                raise LabError(f"the lab's network {topology.network} is in use: {name} has {address['local']}; free it, or change the topology's `network`")
+                raise LabError(
+                    f"the lab's network {topology.network} is in use: {name} has {address['local']}; free it, or change the topology's `network`"
+                )
     if not bridge:
         run("ip", "link", "add", topology.bridge, "address", _OUR_MARK, "type", "bridge")
     run("ip", "link", "set", topology.bridge, "mtu", str(mtu()), "up")
@@ -76,7 +80,9 @@ def faults_ruleset(faults: list[Fault]) -> str:
     lines = "".join(f"    {rule}\n" for rule in rules)
     return (
         "table bridge escala_lab {}\ndelete table bridge escala_lab\n"
-        "table bridge escala_lab {\n  chain between_hosts {\n    type filter hook forward priority 0; policy accept;\n" + lines + "  }\n}\n"
+        "table bridge escala_lab {\n  chain between_hosts {\n    type filter hook forward priority 0; policy accept;\n"
+        + lines
+        + "  }\n}\n"
     )
 
 

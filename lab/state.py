@@ -48,7 +48,9 @@ def read() -> State:
     except FileNotFoundError:
         return State()
     except ValueError as error:
-        raise LabError(f"{STATE}/state.json is not readable ({error}); `python3 -m lab down --purge --force` clears it") from error
+        raise LabError(
+            f"{STATE}/state.json is not readable ({error}); `python3 -m lab down --purge --force` clears it"
+        ) from error
     return State(**data | {"faults": [Fault(**fault) for fault in data["faults"]]})
 
 
@@ -65,7 +67,9 @@ def lock(command: str, patience_seconds: float) -> Iterator[None]:
                 continue
         else:
             file.seek(0)
-            raise LabError(f"another lab command is at work ({file.read().strip() or 'unknown'}); wait for it, then try again")
+            raise LabError(
+                f"another lab command is at work ({file.read().strip() or 'unknown'}); wait for it, then try again"
+            )
         file.truncate(0)
         file.write(f"{command}, process {os.getpid()}\n")
         file.flush()

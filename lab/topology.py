@@ -124,5 +124,7 @@ def _check_addresses(topology: Topology) -> None:
         if ipaddress.IPv4Address(host.address) not in topology.network:
             raise LabError(f"topology {topology.name}, host {host.name}: {host.address} is outside {topology.network}")
         if host.address in taken:
-            raise LabError(f"topology {topology.name}, host {host.name}: {host.address} is {taken[host.address]}'s already")
+            raise LabError(
+                f"topology {topology.name}, host {host.name}: {host.address} is {taken[host.address]}'s already"
+            )
         taken[host.address] = host.name
