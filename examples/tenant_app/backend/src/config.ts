@@ -1,0 +1,100 @@
+import { isIP } from "node:net";
+import { hostname } from "node:os";
+import { isAbsolute } from "node:path";
+import type { EnvironmentReader } from "./environment.js";
+
+export interface DatabaseConfig {
+  url: string;
+  replicaUrl: string | undefined;
+  poolSize: number;
+  connectTimeoutMs: number;
+  queryTimeoutMs: number;
+}
+
+export interface StorageConfig {
+  driver: "local";
+  localPath: string;
+  allowedRoots: string[];
+}
+
+export interface ServerConfig {
+  host: string;
+  port: number;
+  instanceName: string;
+  trustedProxies: string[];
+  logLevel: (typeof LOG_LEVELS)[number];
+  database: DatabaseConfig;
+  storage: StorageConfig;
+  jwtSecret: string;
+  jwtTtlSeconds: number;
+  uploadMaxBytes: number;
+  drainDelayMs: number;
+  drainTimeoutMs: number;
+  readyOverrideFile: string | undefined;
+}
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+export function readDatabaseConfig(env: EnvironmentReader): DatabaseConfig {
+  return {
+    url: env.databaseUrl("DATABASE_URL"),
+    replicaUrl: env.optionalDatabaseUrl("DATABASE_REPLICA_URL"),
+    poolSize: env.integer("DATABASE_POOL_SIZE", 5, 1, 500),
+    connectTimeoutMs: env.integer("DATABASE_CONNECT_TIMEOUT_MS", 2_000, 100, 60_000),
+    queryTimeoutMs: env.integer("DATABASE_QUERY_TIMEOUT_MS", 2_000, 100, 600_000),
+  };
+}
+
+export function readStorageConfig(env: EnvironmentReader): StorageConfig {
+  return {
+    driver: env.choice("STORAGE_DRIVER", "local", ["local"]),
+    localPath: env.absolutePath("STORAGE_LOCAL_PATH"),
+    allowedRoots: env.list("STORAGE_ALLOWED_ROOTS", ["/srv", "/mnt"], isAbsolute, "set absolute paths, separated by commas"),
+  };
+}
+
+export function readServerConfig(env: EnvironmentReader): ServerConfig {
+  const port = env.integer("PORT", 3000, 1, 65_535);
+  return {
+    host: env.text("HOST", "127.0.0.1"),
+    port,
+    instanceName: env.text("INSTANCE_NAME", `${hostname()}-${port}`),
+    trustedProxies: env.list("TRUSTED_PROXIES", [], isAddressOrNetwork, "set addresses or networks such as 192.0.2.0/24, separated by commas"),
+    logLevel: env.choice("LOG_LEVEL", "info", LOG_LEVELS),
+    database: readDatabaseConfig(env),
+    storage: readStorageConfig(env),
+    jwtSecret: env.secret("JWT_SECRET", 32),
+    jwtTtlSeconds: env.integer("JWT_TTL_SECONDS", 28_800, 60, 2_592_000),
+    uploadMaxBytes: env.integer("UPLOAD_MAX_BYTES", 104_857_600, 1, Number.MAX_SAFE_INTEGER),
+    drainDelayMs: env.integer("DRAIN_DELAY_MS", 5_000, 0, 600_000),
+    drainTimeoutMs: env.integer("DRAIN_TIMEOUT_MS", 30_000, 0, 3_600_000),
+    readyOverrideFile: env.optionalText("READY_OVERRIDE_FILE"),
+  };
+}
+
+export function readMigrateConfig(env: EnvironmentReader): { url: string } {
+  return { url: env.optionalDatabaseUrl("DATABASE_DIRECT_URL") ?? env.databaseUrl("DATABASE_URL") };
+}
+
+export interface SeedConfig {
+  database: DatabaseConfig;
+  storage: StorageConfig;
+  password: string;
+  notesPerTenant: number;
+}
+
+export function readSeedConfig(env: EnvironmentReader): SeedConfig {
+  return {
+    database: readDatabaseConfig(env),
+    storage: readStorageConfig(env),
+    password: env.secret("SEED_PASSWORD", 8),
+    notesPerTenant: env.integer("SEED_NOTES_PER_TENANT", 200, 0, 1_000_000),
+  };
+}
+
+function isAddressOrNetwork(text: string): boolean {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d+$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
+}

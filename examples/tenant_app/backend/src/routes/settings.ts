@@ -1,0 +1,69 @@
+import type { FastifyInstance } from "fastify";
+import type { Database } from "../database.js";
+import type { Prisma, PrismaClient } from "../generated/client.js";
+import type { StorageDriver } from "../storage/driver.js";
+import type { StorageSelector, StorageSetting } from "../storage/selector.js";
+
+const settingsBody = {
+  type: "object",
+  minProperties: 1,
+  maxProperties: 50,
+  propertyNames: { pattern: "^[a-z][a-z0-9_.]{0,62}$" },
+} as const;
+
+const storageBody = {
+  type: "object",
+  required: ["driver", "path"],
+  additionalProperties: false,
+  properties: {
+    driver: { type: "string", enum: ["local"] },
+    path: { type: "string", minLength: 1, maxLength: 1024 },
+  },
+} as const;
+
+export function settingRoutes(app: FastifyInstance, { database, storage }: { database: Database; storage: StorageSelector }): void {
+  app.get("/api/settings", { onRequest: app.require("settings:read") }, async ({ user }) => {
+    return presentSettings(database.client, user.tenantId);
+  });
+
+  // Touches only the keys that are named; null removes one.
+  app.put<{ Body: Record<string, Prisma.InputJsonValue | null> }>(
+    "/api/settings",
+    { onRequest: app.require("settings:write"), schema: { body: settingsBody } },
+    async ({ user: { tenantId }, body }) => {
+      const { tenantSetting } = database.primary;
+      const changes: Prisma.PrismaPromise<unknown>[] = Object.entries(body).map(([key, value]) =>
+        value === null
+          ? tenantSetting.deleteMany({ where: { tenantId, key } })
+          : tenantSetting.upsert({ where: { tenantId_key: { tenantId, key } }, create: { tenantId, key, value }, update: { value } }),
+      );
+      await database.primary.$transaction(changes);
+      return presentSettings(database.primary, tenantId);
+    },
+  );
+
+  app.get("/api/settings/storage", { onRequest: app.require("storage:read") }, async () => presentStorage(storage.current()));
+
+  app.put<{ Body: StorageSetting }>(
+    "/api/settings/storage",
+    { onRequest: app.require("storage:manage"), schema: { body: storageBody } },
+    async ({ body, user, log }) => {
+      await storage.change(body);
+      log.warn({ tenantId: user.tenantId, userId: user.sub, storage: body }, "the storage of all instances was changed");
+      return presentStorage(storage.current());
+    },
+  );
+}
+
+async function presentSettings(client: PrismaClient, tenantId: string) {
+  const rows = await client.tenantSetting.findMany({ where: { tenantId }, orderBy: { key: "asc" } });
+  return { settings: Object.fromEntries(rows.map(({ key, value }) => [key, value])) };
+}
+
+async function presentStorage(driver: StorageDriver) {
+  const writeTest = await driver.check().then(
+    () => ({ ok: true }),
+    (error: Error) => ({ ok: false, reason: error.message }),
+  );
+  return { driver: "local", path: driver.location, writeTest };
+}

@@ -1,0 +1,48 @@
+import { pino } from "pino";
+import { buildApp } from "./app.js";
+import { noRevocation } from "./auth/revocation.js";
+import { readServerConfig } from "./config.js";
+import { openDatabase } from "./database.js";
+import { drain } from "./drain.js";
+import { readConfigOrExit } from "./environment.js";
+import { Readiness } from "./readiness.js";
+import { StorageSelector } from "./storage/selector.js";
+
+const config = readConfigOrExit(readServerConfig);
+const logger = pino({
+  level: config.logLevel,
+  base: { instance: config.instanceName },
+  timestamp: pino.stdTimeFunctions.isoTime,
+  formatters: { level: (level) => ({ level }) },
+});
+
+const database = openDatabase(config.database, (error) => logger.warn({ err: error }, "an idle database connection broke"));
+const storage = new StorageSelector(config.storage, database);
+const readiness = new Readiness({ database: database.probe, storage: () => storage.current().check() }, config.readyOverrideFile);
+const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
+
+// Before the first request: otherwise a file could be looked for in the wrong place.
+await storage.start((error) => logger.warn({ err: error }, "the storage setting could not be read, keeping the last one"));
+try {
+  await app.listen({ host: config.host, port: config.port });
+} catch (error) {
+  logger.fatal({ err: error }, `cannot listen on ${config.host}:${config.port}`);
+  process.exit(1);
+}
+
+let stopping = false;
+async function stop(signal: NodeJS.Signals): Promise<void> {
+  if (stopping) {
+    logger.info({ signal }, "drain: already under way");
+    return;
+  }
+  stopping = true;
+  const target = { server: app.server, startDraining: () => readiness.startDraining(), close: () => app.close() };
+  await drain(target, { delayMs: config.drainDelayMs, timeoutMs: config.drainTimeoutMs }, logger);
+  storage.stop();
+  await database.close();
+  logger.info("drain: pools closed, leaving");
+  process.exit(0);
+}
+process.on("SIGTERM", stop);
+process.on("SIGINT", stop);

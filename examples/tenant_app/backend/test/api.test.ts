@@ -1,0 +1,324 @@
+import assert from "node:assert/strict";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdtemp, readdir } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { FastifyInstance } from "fastify";
+import pg from "pg";
+import { pino } from "pino";
+import { buildApp } from "../src/app.js";
+import { noRevocation } from "../src/auth/revocation.js";
+import { readServerConfig } from "../src/config.js";
+import { openDatabase, type Database } from "../src/database.js";
+import { drain } from "../src/drain.js";
+import { EnvironmentReader } from "../src/environment.js";
+import { applyMigrations, readMigrations } from "../src/migrations.js";
+import { Readiness } from "../src/readiness.js";
+import { seed } from "../src/seeding.js";
+import { StorageSelector } from "../src/storage/selector.js";
+
+const url = process.env.TEST_DATABASE_URL;
+const PASSWORD = "a password for tests";
+const MIGRATIONS = fileURLToPath(new URL("../../prisma/migrations", import.meta.url));
+
+interface Instance {
+  app: FastifyInstance;
+  base: string;
+  database: Database;
+  storage: StorageSelector;
+  readiness: Readiness;
+}
+
+async function startInstance(environment: Record<string, string>): Promise<Instance> {
+  const config = readServerConfig(new EnvironmentReader({ JWT_SECRET: "x".repeat(32), ...environment }));
+  const logger = pino({ level: "silent" });
+  const database = openDatabase(config.database, () => {});
+  const storage = new StorageSelector(config.storage, database);
+  const readiness = new Readiness({ database: database.probe, storage: () => storage.current().check() }, undefined);
+  const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
+  await app.listen({ host: "127.0.0.1", port: 0 });
+  return { app, base: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`, database, storage, readiness };
+}
+
+async function stopInstance({ app, database }: Instance): Promise<void> {
+  await app.close();
+  await database.close();
+}
+
+describe("the API over a real database", { skip: url === undefined && "TEST_DATABASE_URL is not set" }, () => {
+  let environment: Record<string, string>;
+  let instance: Instance;
+  let root: string;
+
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), "uploads-"));
+    environment = {
+      DATABASE_URL: url!, STORAGE_LOCAL_PATH: root, STORAGE_ALLOWED_ROOTS: tmpdir(), INSTANCE_NAME: "test-1", UPLOAD_MAX_BYTES: "1000000",
+    };
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await applyMigrations(client, await readMigrations(MIGRATIONS), () => {});
+    await client.query("DELETE FROM tenants");
+    await client.query("DELETE FROM platform_settings");
+    await client.end();
+    instance = await startInstance(environment);
+    await seed(instance.database, instance.storage.current(), { password: PASSWORD, notesPerTenant: 45 });
+  });
+  after(() => stopInstance(instance));
+
+  async function call(method: string, path: string, options: { token?: string; body?: unknown; headers?: Record<string, string> } = {}) {
+    const headers = new Headers(options.headers);
+    if (options.token !== undefined) headers.set("authorization", `Bearer ${options.token}`);
+    const isForm = options.body instanceof FormData;
+    if (options.body !== undefined && !isForm) headers.set("content-type", "application/json");
+    const body = isForm ? (options.body as FormData) : options.body === undefined ? null : JSON.stringify(options.body);
+    const response = await fetch(instance.base + path, { method, headers, body });
+    const text = await response.text();
+    const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
+    // The shape of an answer is what each test asserts.
+    return { status: response.status, headers: response.headers, text, json: isJson ? (JSON.parse(text) as any) : undefined };
+  }
+
+  async function login(role: string, tenant = "acme"): Promise<string> {
+    const { status, json } = await call("POST", "/api/auth/login", { body: { tenant, email: `${role}@${tenant}.example`, password: PASSWORD } });
+    assert.equal(status, 200);
+    return json.accessToken;
+  }
+
+  function form(content: string | Buffer, name = "hello.txt"): FormData {
+    const data = new FormData();
+    data.append("file", new Blob([content], { type: "text/plain" }), name);
+    return data;
+  }
+
+  test("seeding twice changes nothing", async () => {
+    const count = () => Promise.all([instance.database.primary.note.count(), instance.database.primary.upload.count(), instance.database.primary.user.count()]);
+    const first = await count();
+    await seed(instance.database, instance.storage.current(), { password: PASSWORD, notesPerTenant: 45 });
+    assert.deepEqual(await count(), first);
+    assert.deepEqual(first, [135, 9, 9]);
+  });
+
+  test("a token lives as long as JWT_TTL_SECONDS says and names tenant, user and role", async () => {
+    const payload = JSON.parse(Buffer.from((await login("owner")).split(".")[1]!, "base64url").toString());
+    assert.equal(payload.exp - payload.iat, 28_800);
+    assert.deepEqual(Object.keys(payload).sort(), ["exp", "iat", "jti", "role", "sub", "tenantId"]);
+  });
+
+  test("wrong password, unknown user and unknown tenant look the same", async () => {
+    for (const body of [
+      { tenant: "acme", email: "owner@acme.example", password: "wrong" },
+      { tenant: "acme", email: "nobody@acme.example", password: PASSWORD },
+      { tenant: "nowhere", email: "owner@acme.example", password: PASSWORD },
+    ]) {
+      const { status, json } = await call("POST", "/api/auth/login", { body });
+      assert.equal(status, 401);
+      assert.equal(json.error.code, "invalid_credentials");
+    }
+  });
+
+  test("every answer names the instance and the request, and keeps a well-formed request id", async () => {
+    const given = await call("GET", "/nowhere", { headers: { "x-request-id": "trace-12345678" } });
+    assert.equal(given.status, 404);
+    assert.equal(given.headers.get("x-served-by"), "test-1");
+    assert.equal(given.headers.get("x-request-id"), "trace-12345678");
+    assert.equal(given.json.error.requestId, "trace-12345678");
+    const forged = await call("GET", "/health/live", { headers: { "x-request-id": 'a" b' } });
+    assert.match(forged.headers.get("x-request-id")!, /^[0-9a-f-]{36}$/);
+  });
+
+  test("a token is needed, and one that was tampered with is refused", async () => {
+    assert.equal((await call("GET", "/api/me")).status, 401);
+    const token = await login("owner");
+    const me = await call("GET", "/api/me", { token });
+    assert.equal(me.json.tenant.slug, "acme");
+    const [head, , signature] = token.split(".");
+    const payload = Buffer.from(JSON.stringify({ role: "owner", tenantId: randomUUID() })).toString("base64url");
+    assert.equal((await call("GET", "/api/me", { token: `${head}.${payload}.${signature}` })).status, 401);
+    assert.equal((await call("POST", "/api/auth/logout", { token })).status, 204);
+  });
+
+  test("notes: created, read, changed, deleted", async () => {
+    const token = await login("editor");
+    const created = await call("POST", "/api/notes", { token, body: { title: "First", body: "text" } });
+    assert.equal(created.status, 201);
+    const path = `/api/notes/${created.json.id}`;
+    assert.equal((await call("GET", path, { token })).json.title, "First");
+    assert.equal((await call("PUT", path, { token, body: { title: "Second", body: "" } })).json.title, "Second");
+    assert.equal((await call("DELETE", path, { token })).status, 204);
+    assert.equal((await call("GET", path, { token })).status, 404);
+    assert.equal((await call("PUT", path, { token, body: { title: "Third" } })).status, 404);
+    assert.equal((await call("DELETE", path, { token })).status, 404);
+  });
+
+  test("notes: pages follow one another without gap or repeat", async () => {
+    const token = await login("viewer", "globex");
+    const seen: string[] = [];
+    for (let cursor: string | null = ""; cursor !== null; ) {
+      const page: any = (await call("GET", `/api/notes?limit=20${cursor && `&cursor=${cursor}`}`, { token })).json;
+      seen.push(...page.items.map((note: { id: string }) => note.id));
+      cursor = page.nextCursor;
+    }
+    assert.equal(seen.length, 45);
+    assert.deepEqual(seen, [...new Set(seen)].sort().reverse());
+  });
+
+  test("notes: the same Idempotency-Key makes one note, also when both requests come at once", async () => {
+    const token = await login("editor");
+    const options = { token, body: { title: "Once" }, headers: { "idempotency-key": randomUUID() } };
+    const answers = await Promise.all([call("POST", "/api/notes", options), call("POST", "/api/notes", options)]);
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 201]);
+    assert.equal(answers[0]!.json.id, answers[1]!.json.id);
+    const other = await call("POST", "/api/notes", { ...options, token: await login("editor", "globex") });
+    assert.equal(other.status, 201);
+  });
+
+  test("another tenant's notes and files do not exist", async () => {
+    const mine = await login("owner");
+    const theirs = await login("owner", "globex");
+    for (const list of ["/api/notes", "/api/uploads"]) {
+      const { json } = await call("GET", list, { token: theirs });
+      const path = `${list}/${json.items[0].id}`;
+      assert.equal((await call("GET", path, { token: theirs })).status, 200);
+      assert.equal((await call("GET", path, { token: mine })).status, 404);
+      assert.equal((await call("DELETE", path, { token: mine })).status, 404);
+    }
+  });
+
+  test("a viewer reads and may not write", async () => {
+    const token = await login("viewer");
+    assert.equal((await call("GET", "/api/notes", { token })).status, 200);
+    assert.equal((await call("POST", "/api/notes", { token, body: { title: "No" } })).status, 403);
+    assert.equal((await call("POST", "/api/uploads", { token, body: form("no") })).status, 403);
+    assert.equal((await call("PUT", "/api/settings", { token, body: { language: "pt-BR" } })).status, 403);
+    assert.ok(!(await call("GET", "/api/permissions", { token })).json.permissions.includes("notes:write"));
+  });
+
+  test("bad input is a 400 that says what is wrong", async () => {
+    const token = await login("editor");
+    for (const body of [{}, { title: "" }, { title: "x", colour: "red" }]) {
+      assert.equal((await call("POST", "/api/notes", { token, body })).json.error.code, "bad_request");
+    }
+    assert.equal((await call("GET", "/api/notes?limit=1000", { token })).status, 400);
+    assert.equal((await call("GET", "/api/notes/1", { token })).status, 400);
+    assert.equal((await call("POST", "/api/uploads", { token, body: new FormData() })).status, 400);
+  });
+
+  test("settings: named keys change, null removes, the rest stays", async () => {
+    const token = await login("owner", "initech");
+    const changed = await call("PUT", "/api/settings", { token, body: { language: "pt-BR", theme: { dark: true }, invoice_day: null } });
+    assert.deepEqual(changed.json.settings, { display_name: "Initech", language: "pt-BR", theme: { dark: true } });
+    assert.equal((await call("PUT", "/api/settings", { token, body: { "Bad Key": 1 } })).status, 400);
+  });
+
+  test("uploads: stored whole, described by their hash, sent back as they came", async () => {
+    const token = await login("editor");
+    const content = Buffer.alloc(300_000, "0123456789");
+    const created = await call("POST", "/api/uploads", { token, body: form(content, "it's ünï.txt") });
+    assert.equal(created.status, 201);
+    assert.equal(created.json.size, content.length);
+    assert.equal(created.json.sha256, createHash("sha256").update(content).digest("hex"));
+    const path = `/api/uploads/${created.json.id}`;
+    const got = await call("GET", path, { token });
+    assert.equal(got.text, content.toString());
+    assert.equal(got.headers.get("content-disposition"), "attachment; filename*=UTF-8''it%27s%20%C3%BCn%C3%AF.txt");
+    assert.equal((await call("GET", path, { token, headers: { "if-none-match": got.headers.get("etag")! } })).status, 304);
+    assert.equal((await call("DELETE", path, { token })).status, 204);
+    assert.equal((await call("GET", path, { token })).status, 404);
+  });
+
+  test("uploads: one that is too large leaves neither row nor file", async () => {
+    const token = await login("editor");
+    const { tenant } = (await call("GET", "/api/me", { token })).json;
+    const before = await readdir(join(root, tenant.id));
+    const refused = await call("POST", "/api/uploads", { token, body: form(Buffer.alloc(1_000_001)) });
+    assert.equal(refused.status, 413);
+    assert.deepEqual(await readdir(join(root, tenant.id)), before);
+  });
+
+  test("uploads: a storage that cannot be written is a 503 of its own", async () => {
+    const broken = await startInstance({ ...environment, STORAGE_LOCAL_PATH: "/dev/null" });
+    const headers = { authorization: `Bearer ${await login("editor")}` };
+    const response = await fetch(`${broken.base}/api/uploads`, { method: "POST", headers, body: form("lost") });
+    assert.equal(response.status, 503);
+    assert.equal(((await response.json()) as { error: { code: string } }).error.code, "storage_unavailable");
+    await stopInstance(broken);
+  });
+
+  test("storage: only an owner moves it, only to a place that works, and other instances follow within 5 s", async () => {
+    const other = await startInstance({ ...environment, INSTANCE_NAME: "test-2" });
+    await other.storage.start(() => {});
+    const target = await mkdtemp(join(tmpdir(), "share-"));
+    const put = async (role: string, path: string) =>
+      (await call("PUT", "/api/settings/storage", { token: await login(role), body: { driver: "local", path } })).status;
+    try {
+      assert.equal(await put("editor", target), 403);
+      assert.equal(await put("owner", "/etc"), 422);
+      assert.equal(await put("owner", join(target, "..", "..", "etc")), 422);
+      assert.equal(await put("owner", join(target, "missing")), 422);
+      assert.equal(await put("owner", target), 200);
+      for (const end = Date.now() + 5_000; Date.now() < end && other.storage.current().location !== target; ) await sleep(50);
+      assert.equal(other.storage.current().location, target);
+      const { id } = (await call("GET", "/api/uploads", { token: await login("owner") })).json.items[0];
+      const missing = await call("GET", `/api/uploads/${id}`, { token: await login("owner") });
+      assert.equal(missing.status, 503);
+      assert.equal(missing.json.error.code, "file_unavailable");
+    } finally {
+      assert.equal(await put("owner", root), 200);
+      other.storage.stop();
+      await stopInstance(other);
+    }
+  });
+
+  test("metrics carry the route's pattern, not the address", async () => {
+    const token = await login("viewer");
+    await call("GET", `/api/notes/${randomUUID()}`, { token });
+    const { text } = await call("GET", "/metrics");
+    assert.match(text, /http_requests_total\{route="\/api\/notes\/:id",method="GET",status="404"\} \d/);
+    assert.match(text, /database_pool_connections\{pool="primary",state="idle"\} \d/);
+    assert.match(text, /http_requests_in_flight 1\n/);
+  });
+
+  test("reads go to the replica when there is one", async () => {
+    const withReplica = await startInstance({ ...environment, DATABASE_REPLICA_URL: url! });
+    await withReplica.database.client.note.count();
+    assert.equal(withReplica.database.pools.get("replica")!.totalCount, 1);
+    assert.equal(withReplica.database.pools.get("primary")!.totalCount, 0);
+    await stopInstance(withReplica);
+  });
+
+  test("while draining: not ready, still serving, connections closed after the answer", async () => {
+    const leaving = await startInstance(environment);
+    assert.equal((await fetch(`${leaving.base}/health/ready`)).status, 200);
+    const drained = drain(
+      { server: leaving.app.server, startDraining: () => leaving.readiness.startDraining(), close: () => leaving.app.close() },
+      { delayMs: 300, timeoutMs: 1_000 },
+      pino({ level: "silent" }),
+    );
+    assert.equal((await fetch(`${leaving.base}/health/ready`)).status, 503);
+    const served = await fetch(`${leaving.base}/health/live`);
+    assert.equal(served.status, 200);
+    assert.equal(served.headers.get("connection"), "close");
+    await drained;
+    await assert.rejects(fetch(`${leaving.base}/health/live`));
+    await leaving.database.close();
+  });
+});
+
+test("without a database the instance lives, is not ready, and answers 503 in time", async () => {
+  const root = await mkdtemp(join(tmpdir(), "uploads-"));
+  const instance = await startInstance({ DATABASE_URL: "postgresql://nobody@127.0.0.1:1/none", STORAGE_LOCAL_PATH: root });
+  assert.equal((await fetch(`${instance.base}/health/live`)).status, 200);
+  const ready = await fetch(`${instance.base}/health/ready`);
+  assert.equal(ready.status, 503);
+  assert.match(((await ready.json()) as { reasons: string[] }).reasons[0] ?? "", /^database: connect ECONNREFUSED/);
+  const body = JSON.stringify({ tenant: "acme", email: "owner@acme.example", password: PASSWORD });
+  const login = await fetch(`${instance.base}/api/auth/login`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  assert.equal(login.status, 503);
+  assert.equal(((await login.json()) as { error: { code: string } }).error.code, "database_unavailable");
+  await stopInstance(instance);
+});
