@@ -1,0 +1,44 @@
+# Only wiring: what each target does is in lab/, tools/ and playbooks/.
+TOPOLOGY ?= default
+PYTHON ?= python3
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test soak lint unit venv check hosts lock clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: check ## boot the hosts, make them the platform, print addresses and verdicts (TOPOLOGY=default)
+	@$(MAKE) --no-print-directory -j2 venv hosts
+	@.venv/bin/python -m lab converge
+
+test: check venv ## all tests, on a lab of their own making, and a table of what took how long
+	@.venv/bin/python -m tools.run_tests
+
+soak: check venv ## the many-run series of the stories, which write docs/measurements.md
+	@.venv/bin/python -m tools.run_tests --only lab fresh etapa_1
+	@.venv/bin/python -m pytest tests/lab --soak
+
+lint: venv ## formatting, linters and types
+	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog
+
+unit: venv ## static rules and unit tests
+	@.venv/bin/python -m tools.run_tests --only static unit
+
+venv: ## the virtual environment, .venv, from requirements.txt
+	@tools/setup_venv.sh
+
+lock: venv ## requirements.txt from requirements.in, with newest versions
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" requirements.in -o requirements.txt
+
+check:
+	@$(PYTHON) -m lab check
+
+hosts:
+	@$(PYTHON) -m lab up --topology $(TOPOLOGY)
+
+clean: ## remove the lab with its disks, the virtual environment and what tests left; downloads stay
+	@rm -rf .venv .venv.lock .nox .cache .ansible .hypothesis .ruff_cache dist tests/output inventories/*/.state
+	@$(PYTHON) -m lab down --purge --force

@@ -1,0 +1,271 @@
+"""What `make test` and CI run: every step from formatting to the stories on the lab, then a table of what took how long.
+
+A step is one line in STEPS: a new scenario or a new kind of check is one line more. Steps that need no lab run while it boots,
+two at a time. What each printed is kept in tests/output/STEP.log; the last line is `N passed, N failed`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.counting import Counts, one_check, preparation, pytest_tests, sanity_tests
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "tests" / "output"
+AT_ONCE = 2
+
+_TAIL_LINES = 60
+_NEWS_SECONDS = 60
+_GRACE_SECONDS = 10
+_LONGEST_LINE = 2**24
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. It starts when the steps in `after` are over, and is left out where one of them failed."""
+
+    name: str
+    about: str
+    command: Sequence[str]
+    count: Callable[[str, bool], Counts] = one_check
+    after: tuple[str, ...] = ()
+    alone: bool = False  # it measures times, so nothing may run beside it
+    shown: bool = False  # a person follows its output line by line
+    limit_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended."""
+
+    counts: Counts
+    seconds: float = 0
+    left_out_for: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether steps that need this one may run."""
+        return not self.counts.failed and not self.left_out_for
+
+
+def _lab(*words: str) -> list[str]:
+    return ["python", "-m", "lab", *words]
+
+
+def _pytest(*words: str) -> list[str]:
+    return ["python", "-m", "pytest", "--color=no", *words]
+
+
+def _scenario(name: str, after: str) -> Step:
+    """One molecule scenario; scenarios break things on one lab, so each names the one before it."""
+    command = ["molecule", "test", "--scenario-name", name]
+    return Step(name, f"molecule scenario {name}", command, pytest_tests, (after,), shown=True, limit_seconds=1200)
+
+
+STEPS = (
+    Step("lab", "the hosts of etapa 1", _lab("up", "--topology", "small"), preparation, shown=True),
+    Step("fresh", "those hosts as untouched Debian", _lab("restore", "fresh"), preparation, ("lab",), shown=True),
+    _scenario("etapa_1", after="fresh"),
+    Step("format", "Python's formatting", ["ruff", "format", "--check", "."]),
+    Step("ruff", "Python's linter", ["ruff", "check", "."]),
+    Step("mypy", "Python's types", ["mypy"]),
+    Step("static", "rules about the tree", _pytest("tests/static"), pytest_tests),
+    Step("unit", "unit tests", _pytest("tests/unit"), pytest_tests),
+    Step("ansible-lint", "playbooks and roles, profile production", ["ansible-lint"]),
+    Step("changelog", "changelog fragments", ["antsibull-changelog", "lint"]),
+    Step("sanity", "ansible-test's sanity tests", ["python", "-m", "tools.sanity"], sanity_tests),
+    Step("artifacts", "a program that Debian lacks, from its Go module", _lab("artifacts", "build", "mc")),
+    Step(
+        "stories",
+        "stories on the lab, with figures",
+        _pytest("tests/lab", "-v"),
+        pytest_tests,
+        after=("etapa_1",),
+        alone=True,
+        shown=True,
+        limit_seconds=2400,
+    ),
+)
+
+
+def chosen(names: Collection[str], steps: Sequence[Step] = STEPS) -> list[Step]:
+    """The steps of those names, all of them where none is named; ValueError for a name that no step has."""
+    known = [step.name for step in steps]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no step {name!r}; there are {', '.join(known)}")
+    return [step for step in steps if not names or step.name in names]
+
+
+def startable(pending: Sequence[Step], running: Collection[Step], results: Mapping[str, Result]) -> list[Step]:
+    """Which steps may start now. A step that another needs, and that this run does not have, counts as done before."""
+    unfinished = {step.name for step in (*pending, *running)}
+    begun = list(running)
+    for step in pending:
+        free = len(begun) < AT_ONCE and not any(other.alone for other in begun) and not (step.alone and begun)
+        if (
+            free
+            and not unfinished & set(step.after)
+            and all(results[name].good for name in step.after if name in results)
+        ):
+            begun.append(step)
+    return begun[len(running) :]
+
+
+def left_out(pending: Sequence[Step], results: Mapping[str, Result]) -> dict[str, str]:
+    """The steps that can no longer run, each with the one it fails for."""
+    bad = {name for name, result in results.items() if not result.good}
+    return {step.name: name for step in pending for name in step.after if name in bad}
+
+
+def table(results: Mapping[str, Result], total_seconds: float) -> str:
+    """What took how long, and how it ended."""
+    rows = [f"{'step':<14}{'seconds':>8}  result"]
+    for name, result in results.items():
+        ending = f"not run, because {result.left_out_for} failed" if result.left_out_for else str(result.counts)
+        rows.append(f"{name:<14}{result.seconds:>8.1f}  {'' if result.good else 'FAILED: '}{ending}")
+    rows.append(f"{'total':<14}{total_seconds:>8.1f}")
+    return "\n".join(rows)
+
+
+def exit_status(results: Mapping[str, Result]) -> int:
+    """0 only where something was tested and nothing failed or was left out."""
+    tested = sum(result.counts.passed for result in results.values())
+    return 0 if tested and all(result.good for result in results.values()) else 1
+
+
+async def run(steps: Sequence[Step]) -> dict[str, Result]:
+    """Run the steps, at most AT_ONCE at a time, and return their results in the order in which they ended."""
+    pending = list(steps)
+    running: dict[asyncio.Task[Result], Step] = {}
+    results: dict[str, Result] = {}
+    try:
+        while pending or running:
+            for name, reason in left_out(pending, results).items():
+                results[name] = Result(Counts(), left_out_for=reason)
+                pending = [step for step in pending if step.name != name]
+            for step in startable(pending, list(running.values()), results):
+                pending.remove(step)
+                running[asyncio.create_task(_run_one(step))] = step
+            if running:
+                over, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in over:
+                    results[running.pop(task).name] = task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return results
+
+
+async def _run_one(step: Step) -> Result:
+    begin = time.monotonic()
+    log = OUTPUT / f"{step.name}.log"
+    _tell(step, f"begins: {step.about}")
+    process = await asyncio.create_subprocess_exec(
+        *step.command,
+        cwd=ROOT,
+        env=_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=_LONGEST_LINE,
+        start_new_session=True,
+    )
+    news = asyncio.create_task(_news(step, begin))
+    ending = ""
+    try:
+        async with asyncio.timeout(step.limit_seconds):
+            await _keep(process, log, step)
+            await process.wait()
+    except TimeoutError:
+        ending = f" It was stopped after its limit of {step.limit_seconds} s."
+    finally:
+        news.cancel()
+        if process.returncode is None:
+            await _end(process)
+    result = Result(step.count(log.read_text(), not ending and process.returncode == 0), time.monotonic() - begin)
+    _tell(step, f"{'ok' if result.good else 'FAILED'} after {result.seconds:.1f} s: {result.counts}.{ending}")
+    if not result.good:
+        tail = [] if step.shown else log.read_text().splitlines()[-_TAIL_LINES:]
+        print("\n".join([*tail, f"{'':>12} > its log is {log.relative_to(ROOT)}"]), flush=True)
+    return result
+
+
+async def _keep(process: asyncio.subprocess.Process, log: Path, step: Step) -> None:
+    """Copy what the step prints into its log, without colours, and show it where a person follows it."""
+    if process.stdout is None:
+        raise RuntimeError("the step's output is no pipe")
+    with log.open("w") as file:
+        async for raw in process.stdout:
+            line = _COLOUR.sub("", raw.decode(errors="replace").rstrip())
+            file.write(line + "\n")
+            file.flush()
+            if step.shown and line:
+                print(f"{step.name:>12} | {line}", flush=True)
+
+
+async def _news(step: Step, begin: float) -> None:
+    while not step.shown:
+        await asyncio.sleep(_NEWS_SECONDS)
+        _tell(step, f"goes on, {time.monotonic() - begin:.0f} s so far")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a step that was stopped half-way, with all the processes of its group."""
+    for force in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(process.pid, force)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await process.wait()
+                return
+
+
+def _tell(step: Step, message: str) -> None:
+    print(f"{step.name:>12} > {message}", flush=True)
+
+
+def _environment() -> dict[str, str]:
+    tools = Path(sys.executable).parent
+    return os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
+
+
+def main() -> int:
+    """Run what the command line asks for; 0 only when tests ran and none failed."""
+    parser = argparse.ArgumentParser(prog="tools/run_tests.py", description="Run the tests, all of them or some steps.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps, on what is there")
+    parser.add_argument("--list", action="store_true", help="print the steps and what each runs")
+    arguments = parser.parse_args()
+    try:
+        steps = chosen(arguments.only)
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.list:
+        for step in steps:
+            print(f"{step.name:<14}{step.about}\n{'':<14}  {' '.join(step.command)}")
+        return 0
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    try:
+        results = asyncio.run(run(steps))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the lab stays as it is, `python3 -m lab status` shows it", file=sys.stderr)
+        return 130
+    print(f"\n{table(results, time.monotonic() - begin)}\n")
+    print(sum((result.counts for result in results.values()), Counts()), flush=True)
+    return exit_status(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
