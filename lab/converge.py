@@ -64,17 +64,23 @@ def endpoints() -> dict[str, Any]:
         "vip": topology.vip,
         "ca_file": str(INVENTORY / ".state" / "pki" / "ca.pem"),
         "report": str(INVENTORY / ".state" / "report.html"),
-        "login": {
-            "tenant": "acme",
-            "email": "owner@acme.example",
-            "secrets_file": str(INVENTORY / "group_vars/all/secrets.yml"),
-            "secret": "secret_seed_password",
-        },
+        # A person's tenant, and one that tests may fill.
+        "login": _login("acme"),
+        "load_login": _login("initech"),
     }
     legacy = [host for host in topology.hosts.values() if "legacy_servers" in host.groups]
     if legacy:
         found["legacy_url"] = f"http://{legacy[0].address}:8080"
     return found
+
+
+def _login(tenant: str) -> dict[str, str]:
+    return {
+        "tenant": tenant,
+        "email": f"owner@{tenant}.example",
+        "secrets_file": str(INVENTORY / "group_vars/all/secrets.yml"),
+        "secret": "secret_seed_password",
+    }
 
 
 def print_endpoints(as_json: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from lab.errors import LabError
 from lab.paths import CACHE, CHECKOUT, INVENTORY, STATE
 from lab.shell import run
 from lab.topology import Topology
@@ -79,7 +80,7 @@ def write(topology: Topology) -> None:
             "children": groups,
         }
     }
-    INVENTORY.mkdir(parents=True, exist_ok=True)
+    _link()
     draft = INVENTORY / ".hosts.yml.new"
     draft.write_text(
         "# Written by `python3 -m lab up` from the topology; change that instead.\n"
@@ -87,6 +88,33 @@ def write(topology: Topology) -> None:
         + "\n"
     )
     os.replace(draft, INVENTORY / "hosts.yml")
+
+
+def _kept_with_the_lab() -> dict[Path, Path]:
+    """What a run writes beside the inventory but belongs to the hosts: {its place in this checkout: its place in the lab's state}."""
+    return {
+        INVENTORY / ".state": STATE / "inventory" / "state",
+        INVENTORY / "group_vars" / "all" / "secrets.yml": STATE / "inventory" / "secrets.yml",
+    }
+
+
+def _link() -> None:
+    """Keep secrets and certificates with the hosts they belong to, so that every checkout has the same."""
+    forget()
+    for place, kept in _kept_with_the_lab().items():
+        if place.exists():
+            raise LabError(f"{place} would hide the lab's own, {kept}; move it away and repeat")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(kept)
+    (STATE / "inventory" / "state").mkdir(mode=0o700, exist_ok=True)
+
+
+def forget() -> None:
+    """Remove this checkout's links to what belongs to a lab."""
+    for place in _kept_with_the_lab():
+        if place.is_symlink():
+            place.unlink()
 
 
 def enter(topology: Topology, name: str, command: list[str]) -> int:

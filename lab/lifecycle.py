@@ -213,6 +213,7 @@ def _kill_all() -> None:
 
 
 def _forget() -> None:
-    for part in ("hosts", "snapshots", "ssh", "apt-cacher-ng"):
+    for part in ("hosts", "snapshots", "ssh", "inventory", "apt-cacher-ng"):
         shutil.rmtree(STATE / part, ignore_errors=True)
     (STATE / "state.json").unlink(missing_ok=True)
+    inventory.forget()

@@ -10,6 +10,8 @@ _PYTEST_COUNT = re.compile(r"(\d+) ([a-z]+)")
 _PYTEST_RESULTS = {"passed": "passed", "skipped": "skipped", "xfailed": "skipped"} | dict.fromkeys(
     ("failed", "error", "errors", "xpassed"), "failed"
 )
+_NODE_END = re.compile(r"# (pass|fail|skipped) (\d+)")
+_NODE_RESULTS = {"pass": "passed", "fail": "failed", "skipped": "skipped"}
 _SANITY_BEGUN = re.compile(r"(?m)^Running sanity test")
 _SANITY_FAILED = re.compile(r"The (\d+) sanity test\(s\) listed below")
 
@@ -50,6 +52,14 @@ def pytest_tests(log: str, succeeded: bool) -> Counts:
                 total += Counts(**{_PYTEST_RESULTS[result]: int(number)})
     accounted_for = total.failed or (succeeded and total.passed)
     return total if accounted_for else total + Counts(failed=1)
+
+
+def node_tests(log: str, succeeded: bool) -> Counts:
+    """Add up every closing line of node's test runner; a step that exited well and yet ran no test has failed."""
+    total = Counts()
+    for result, number in _NODE_END.findall(log):
+        total += Counts(**{_NODE_RESULTS[result]: int(number)})
+    return total if total.failed or (succeeded and total.passed) else total + Counts(failed=1)
 
 
 def sanity_tests(log: str, succeeded: bool) -> Counts:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.counting import Counts, one_check, preparation, pytest_tests, sanity_tests
+from tools.counting import Counts, node_tests, one_check, preparation, pytest_tests, sanity_tests
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests" / "output"
@@ -27,18 +27,19 @@ AT_ONCE = 2
 _TAIL_LINES = 60
 _NEWS_SECONDS = 60
 _GRACE_SECONDS = 10
-_LONGEST_LINE = 2**24
+_FOLLOW_SECONDS = 0.2
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command. It starts when the steps in `after` are over, and is left out where one of them failed."""
+    """One command. It waits for the steps in `needs` and `after`, and is left out where one in `needs` failed."""
 
     name: str
     about: str
     command: Sequence[str]
     count: Callable[[str, bool], Counts] = one_check
+    needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     alone: bool = False  # it measures times, so nothing may run beside it
     shown: bool = False  # a person follows its output line by line
@@ -67,16 +68,40 @@ def _pytest(*words: str) -> list[str]:
     return ["python", "-m", "pytest", "--color=no", *words]
 
 
-def _scenario(name: str, after: str) -> Step:
+def _scenario(name: str, *after: str) -> Step:
     """One molecule scenario; scenarios break things on one lab, so each names the one before it."""
     command = ["molecule", "test", "--scenario-name", name]
-    return Step(name, f"molecule scenario {name}", command, pytest_tests, (after,), shown=True, limit_seconds=1200)
+    return Step(
+        name,
+        f"molecule scenario {name}",
+        command,
+        pytest_tests,
+        needs=("single-server",),
+        after=after,
+        shown=True,
+        limit_seconds=1200,
+    )
 
 
 STEPS = (
     Step("lab", "the hosts of etapa 1", _lab("up", "--topology", "small"), preparation, shown=True),
-    Step("fresh", "those hosts as untouched Debian", _lab("restore", "fresh"), preparation, ("lab",), shown=True),
-    _scenario("etapa_1", after="fresh"),
+    Step("fresh", "those hosts as untouched Debian", _lab("restore", "fresh"), preparation, needs=("lab",), shown=True),
+    Step(
+        "single-server",
+        "the customer's single server, which every etapa starts from",
+        _lab("converge", "--until", "legacy"),
+        preparation,
+        needs=("fresh",),
+        shown=True,
+    ),
+    Step(
+        "tenant-app",
+        "the reference application's own tests, on the host that builds it",
+        ["ansible-playbook", "lab/playbooks/test_app.yml"],
+        node_tests,
+        needs=("single-server",),
+    ),
+    _scenario("etapa_1", "tenant-app"),
     Step("format", "Python's formatting", ["ruff", "format", "--check", "."]),
     Step("ruff", "Python's linter", ["ruff", "check", "."]),
     Step("mypy", "Python's types", ["mypy"]),
@@ -91,10 +116,19 @@ STEPS = (
         "stories on the lab, with figures",
         _pytest("tests/lab", "-v"),
         pytest_tests,
-        after=("etapa_1",),
+        needs=("etapa_1",),
         alone=True,
         shown=True,
         limit_seconds=2400,
+    ),
+    Step(
+        "lab-cli",
+        "the lab itself: what it refuses, what it repairs",
+        _pytest("tests/lab_cli", "-v"),
+        pytest_tests,
+        needs=("lab",),
+        after=("stories",),
+        shown=True,
     ),
 )
 
@@ -108,17 +142,13 @@ def chosen(names: Collection[str], steps: Sequence[Step] = STEPS) -> list[Step]:
     return [step for step in steps if not names or step.name in names]
 
 
-def startable(pending: Sequence[Step], running: Collection[Step], results: Mapping[str, Result]) -> list[Step]:
-    """Which steps may start now. A step that another needs, and that this run does not have, counts as done before."""
+def startable(pending: Sequence[Step], running: Collection[Step]) -> list[Step]:
+    """Which steps may start now, those that are left out taken off before. A step that this run does not have is no obstacle."""
     unfinished = {step.name for step in (*pending, *running)}
     begun = list(running)
     for step in pending:
         free = len(begun) < AT_ONCE and not any(other.alone for other in begun) and not (step.alone and begun)
-        if (
-            free
-            and not unfinished & set(step.after)
-            and all(results[name].good for name in step.after if name in results)
-        ):
+        if free and not unfinished & {*step.needs, *step.after}:
             begun.append(step)
     return begun[len(running) :]
 
@@ -126,7 +156,7 @@ def startable(pending: Sequence[Step], running: Collection[Step], results: Mappi
 def left_out(pending: Sequence[Step], results: Mapping[str, Result]) -> dict[str, str]:
     """The steps that can no longer run, each with the one it fails for."""
     bad = {name for name, result in results.items() if not result.good}
-    return {step.name: name for step in pending for name in step.after if name in bad}
+    return {step.name: name for step in pending for name in step.needs if name in bad}
 
 
 def table(results: Mapping[str, Result], total_seconds: float) -> str:
@@ -152,10 +182,10 @@ async def run(steps: Sequence[Step]) -> dict[str, Result]:
     results: dict[str, Result] = {}
     try:
         while pending or running:
-            for name, reason in left_out(pending, results).items():
-                results[name] = Result(Counts(), left_out_for=reason)
-                pending = [step for step in pending if step.name != name]
-            for step in startable(pending, list(running.values()), results):
+            while gone := left_out(pending, results):
+                results |= {name: Result(Counts(), left_out_for=reason) for name, reason in gone.items()}
+                pending = [step for step in pending if step.name not in gone]
+            for step in startable(pending, list(running.values())):
                 pending.remove(step)
                 running[asyncio.create_task(_run_one(step))] = step
             if running:
@@ -173,51 +203,61 @@ async def _run_one(step: Step) -> Result:
     begin = time.monotonic()
     log = OUTPUT / f"{step.name}.log"
     _tell(step, f"begins: {step.about}")
-    process = await asyncio.create_subprocess_exec(
-        *step.command,
-        cwd=ROOT,
-        env=_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=_LONGEST_LINE,
-        start_new_session=True,
-    )
-    news = asyncio.create_task(_news(step, begin))
+    # A file rather than a pipe: what a step leaves running, such as an ssh master, would keep a pipe open.
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *step.command,
+            cwd=ROOT,
+            env=_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    progress = asyncio.create_task(_follow(step, log) if step.shown else _news(step, begin))
     ending = ""
     try:
         async with asyncio.timeout(step.limit_seconds):
-            await _keep(process, log, step)
             await process.wait()
     except TimeoutError:
         ending = f" It was stopped after its limit of {step.limit_seconds} s."
     finally:
-        news.cancel()
         if process.returncode is None:
             await _end(process)
-    result = Result(step.count(log.read_text(), not ending and process.returncode == 0), time.monotonic() - begin)
+        progress.cancel()
+        await asyncio.wait([progress])
+    said = _COLOUR.sub("", log.read_text(errors="replace"))
+    log.write_text(said)
+    result = Result(step.count(said, not ending and process.returncode == 0), time.monotonic() - begin)
     _tell(step, f"{'ok' if result.good else 'FAILED'} after {result.seconds:.1f} s: {result.counts}.{ending}")
     if not result.good:
-        tail = [] if step.shown else log.read_text().splitlines()[-_TAIL_LINES:]
+        tail = [] if step.shown else said.splitlines()[-_TAIL_LINES:]
         print("\n".join([*tail, f"{'':>12} > its log is {log.relative_to(ROOT)}"]), flush=True)
     return result
 
 
-async def _keep(process: asyncio.subprocess.Process, log: Path, step: Step) -> None:
-    """Copy what the step prints into its log, without colours, and show it where a person follows it."""
-    if process.stdout is None:
-        raise RuntimeError("the step's output is no pipe")
-    with log.open("w") as file:
-        async for raw in process.stdout:
-            line = _COLOUR.sub("", raw.decode(errors="replace").rstrip())
-            file.write(line + "\n")
-            file.flush()
-            if step.shown and line:
-                print(f"{step.name:>12} | {line}", flush=True)
+async def _follow(step: Step, log: Path) -> None:
+    """Show what a step prints, line by line, until cancelled."""
+    unfinished = ""
+    with log.open(errors="replace") as file:
+        try:
+            while True:
+                *lines, unfinished = (unfinished + file.read()).split("\n")
+                _show(step, lines)
+                await asyncio.sleep(_FOLLOW_SECONDS)
+        finally:
+            _show(step, (unfinished + file.read()).split("\n"))
+
+
+def _show(step: Step, lines: Sequence[str]) -> None:
+    for line in lines:
+        if text := _COLOUR.sub("", line).rstrip():
+            print(f"{step.name:>12} | {text}", flush=True)
 
 
 async def _news(step: Step, begin: float) -> None:
-    while not step.shown:
+    """Say now and then that a quiet step goes on, until cancelled."""
+    while True:
         await asyncio.sleep(_NEWS_SECONDS)
         _tell(step, f"goes on, {time.monotonic() - begin:.0f} s so far")
 

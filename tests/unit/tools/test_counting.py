@@ -1,6 +1,6 @@
 import pytest
 
-from tools.counting import Counts, one_check, preparation, pytest_tests, sanity_tests
+from tools.counting import Counts, node_tests, one_check, preparation, pytest_tests, sanity_tests
 
 PYTEST_LOG = """\
 tests/lab/test_a.py::test_x PASSED
@@ -67,3 +67,13 @@ def test_sanity_tests_are_counted_as_they_begin(log, succeeded, counts):
 def test_the_closing_line_names_skipped_tests_only_where_there_are_some():
     assert str(Counts(3, 1)) == "3 passed, 1 failed"
     assert str(Counts(3, 0) + Counts(1, 0, 2)) == "4 passed, 0 failed, 2 skipped"
+
+
+def test_every_run_of_nodes_tests_in_a_log_is_counted():
+    log = "- '# tests 41'\n- '# pass 40'\n- '# fail 1'\n- '# skipped 0'\nmore\n- '# pass 13'\n- '# fail 0'\n"
+    assert node_tests(log, succeeded=False) == Counts(53, 1)
+
+
+@pytest.mark.parametrize(("log", "succeeded"), [("", True), ("# pass 0\n# fail 0\n", True), ("# pass 3\n", False)])
+def test_node_tests_that_prove_nothing_have_failed(log, succeeded):
+    assert node_tests(log, succeeded).failed == 1

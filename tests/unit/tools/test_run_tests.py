@@ -34,37 +34,45 @@ def output(tmp_path, monkeypatch):
 
 
 def test_two_steps_start_at_once_and_no_third():
-    assert names(startable([step("a"), step("b"), step("c")], [], {})) == ["a", "b"]
-    assert names(startable([step("c")], [step("a"), step("b")], {})) == []
+    assert names(startable([step("a"), step("b"), step("c")], [])) == ["a", "b"]
+    assert names(startable([step("c")], [step("a"), step("b")])) == []
 
 
-def test_a_step_waits_for_those_it_comes_after():
-    later = step("later", after=("lab",))
-    assert names(startable([later], [step("lab")], {})) == []
-    assert names(startable([later], [], {"lab": GOOD})) == ["later"]
-    assert names(startable([later], [], {"lab": BAD})) == []
-
-
-def test_a_step_that_comes_after_one_that_was_not_asked_for_starts():
-    assert names(startable([step("later", after=("lab",))], [], {})) == ["later"]
+@pytest.mark.parametrize("wait", ["needs", "after"])
+def test_a_step_waits_for_others_where_this_run_has_them(wait):
+    later = step("later", **{wait: ("lab",)})
+    assert names(startable([later], [step("lab")])) == []
+    assert names(startable([later, step("lab")], [])) == ["lab"]
+    assert names(startable([later], [])) == ["later"]
 
 
 def test_a_step_that_measures_has_the_machine_to_itself():
     measuring = step("measuring", alone=True)
-    assert names(startable([measuring], [step("a")], {})) == []
-    assert names(startable([measuring, step("a")], [], {})) == ["measuring"]
-    assert names(startable([step("a")], [measuring], {})) == []
+    assert names(startable([measuring], [step("a")])) == []
+    assert names(startable([measuring, step("a")], [])) == ["measuring"]
+    assert names(startable([step("a")], [measuring])) == []
 
 
-def test_what_needs_a_failed_step_is_left_out_and_says_so():
-    later = step("later", after=("lab",))
-    assert left_out([later, step("other")], {"lab": BAD}) == {"later": "lab"}
-    assert left_out([later], {"lab": GOOD}) == {}
+def test_what_needs_a_failed_step_is_left_out_and_what_only_comes_after_it_is_not():
+    pending = [step("later", needs=("lab",)), step("last", after=("lab",)), step("other")]
+    assert left_out(pending, {"lab": BAD}) == {"later": "lab"}
+    assert left_out(pending, {"lab": GOOD}) == {}
 
 
 def test_what_is_left_out_takes_what_needs_it_along():
-    results = run(Step("lab", "", ["false"], preparation), step("a", after=("lab",)), step("b", after=("a",)))
-    assert {name: result.left_out_for for name, result in results.items()} == {"lab": "", "a": "lab", "b": "a"}
+    steps = [
+        Step("lab", "", ["false"], preparation),
+        step("b", needs=("a",)),
+        step("a", needs=("lab",)),
+        step("last", after=("b",)),
+    ]
+    results = run(*steps)
+    assert {name: result.left_out_for for name, result in results.items()} == {
+        "lab": "",
+        "a": "lab",
+        "b": "a",
+        "last": "",
+    }
     assert exit_status(results) == 1
 
 
@@ -107,14 +115,27 @@ def test_chosen_steps_keep_their_order():
     assert chosen([]) == list(STEPS)
 
 
-def test_every_step_comes_after_steps_that_are_listed_before_it():
+def test_every_step_waits_for_steps_that_are_listed_before_it():
     for number, one in enumerate(STEPS):
-        assert set(one.after) <= set(names(STEPS[:number])), one.name
+        assert {*one.needs, *one.after} <= set(names(STEPS[:number])), one.name
 
 
 def test_what_a_step_prints_is_kept_without_colours(tmp_path):
     run(Step("a", "", ["printf", "\\033[31mred\\033[0m\\nplain"]))
-    assert (tmp_path / "a.log").read_text() == "red\nplain\n"
+    assert (tmp_path / "a.log").read_text() == "red\nplain"
+
+
+def test_a_step_that_is_followed_shows_every_line(capsys):
+    run(Step("a", "", ["sh", "-c", "seq 3; printf 'no end of line'"], shown=True))
+    shown = [line.partition(" | ")[2] for line in capsys.readouterr().out.splitlines() if " | " in line]
+    assert shown == ["1", "2", "3", "no end of line"]
+
+
+def test_a_step_is_over_when_it_ends_whatever_it_leaves_running(tmp_path):
+    begin = time.monotonic()
+    run(Step("a", "", ["sh", "-c", f"sleep 20 & echo $! > {tmp_path}/pid"]))
+    assert time.monotonic() - begin < 10
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_a_failed_step_shows_the_end_of_its_log(capsys):
