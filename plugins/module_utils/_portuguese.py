@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the report says in Portuguese beside the English, by the names of the checks."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+
+class Words(t.NamedTuple):
+    """What must hold, and what to do when it does not."""
+
+    title: str
+    next_step: str
+
+
+ETAPAS: t.Dict[int, t.Tuple[str, str]] = {
+    0: ("Before the etapas", "Antes das etapas"),
+    1: ("Load balancer", "Load balancer"),
+    2: ("Shared storage", "Storage compartilhado"),
+    3: ("PostgreSQL with replicas", "PostgreSQL com réplicas"),
+    4: ("Distributed cache", "Cache distribuído"),
+    5: ("Orchestration", "Orquestração"),
+    6: ("Centralised metrics", "Métricas centralizadas"),
+}
+
+CHECKS: t.Dict[str, Words] = {
+    "host_reachable": Words(
+        "O host pode ser alcançado",
+        "Traga o host de volta ou retire-o do inventário.",
+    ),
+    "instances_ready": Words(
+        "Todas as instâncias da aplicação estão prontas",
+        "Leia o journal da instância no host dela e corrija o que falta (banco, storage, configuração).",
+    ),
+    "one_virtual_ip_holder": Words(
+        "Exatamente um balanceador detém o endereço virtual",
+        "Veja se os balanceadores se alcançam por VRRP e leia o journal do keepalived em cada um.",
+    ),
+    "every_instance_answers": Words(
+        "As requisições pelo endereço virtual são respondidas por cada instância, uma após a outra",
+        "Veja se a instância está pronta e na configuração do balanceador; leia o log de erros do balanceador.",
+    ),
+    "certificate_valid": Words(
+        "O certificado é confiável, cobre o nome e não expira em breve",
+        "Renove ou troque o certificado executando de novo o playbook da etapa 1.",
+    ),
+    "tls_versions": Words(
+        "O serviço fala TLS 1.2 ou mais novo, e nada mais antigo",
+        "Desligue as versões antigas de TLS no balanceador.",
+    ),
+    "https_redirect": Words(
+        "HTTP sem TLS é redirecionado para HTTPS",
+        "Veja se o balanceador escuta na porta 80 e redireciona para o nome público.",
+    ),
+    "every_balancer_serves": Words(
+        "Cada balanceador responde no seu próprio endereço, também o que está de reserva",
+        "Leia o log de erros do balanceador indicado; ele não assumiria o serviço.",
+    ),
+}
+
+# A name may end in the place that was looked at, or from which.
+_PLACE = re.compile(r"(?:_from|(?<=_reachable))_(?P<place>[a-z0-9_]+)$")
+
+
+def words_for(check: str) -> t.Optional[Words]:
+    """The words for a check; a place at the end of its name is added to the title."""
+    found = _PLACE.search(check)
+    if check in CHECKS or not found:
+        return CHECKS.get(check)
+    words = CHECKS.get(check[: found.start()])
+    return words and words._replace(title=f"{words.title} ({found['place']})")
