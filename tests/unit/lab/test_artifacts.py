@@ -13,6 +13,7 @@ import pytest
 
 from lab.artifacts import catalogue, sources, toolchain
 from lab.errors import LabError
+from lab.shell import ticks
 
 CHECKOUT = Path(catalogue.__file__).parents[2]
 ENTRY = """
@@ -176,13 +177,23 @@ def test_a_program_that_says_another_version_is_not_handed_out(load, go):
     assert sources.ready(artifact) is None
 
 
+def let_it_go_on(go):
+    """Wait until the stand-in for Go has come to read from its pipe, and return what ends its waiting."""
+    for _ in ticks(20):
+        try:
+            pipe = os.open(go / "wait", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            continue
+        return lambda: (os.write(pipe, b"go on\n"), os.close(pipe))
+    raise AssertionError("no build has begun within 20 s")
+
+
 def test_two_that_want_it_at_once_build_it_once(load, go):
     artifact = load()
     os.mkfifo(go / "wait")
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(sources.obtain, artifact) for _ in range(2)]
-        # Opening the pipe returns when the one build there is has come to read from it.
-        (go / "wait").write_text("go on\n")
+        let_it_go_on(go)()
         assert [one.result(20) for one in both] == [artifact.cached] * 2
     assert len(calls(go)) == 1
 
@@ -193,9 +204,9 @@ def test_what_is_being_made_is_known_while_it_is(load, go):
     os.mkfifo(go / "wait")
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(sources.obtain, artifact)
-        with (go / "wait").open("w") as pipe:
-            assert sources.being_made(artifact.cache) == "tool"
-            pipe.write("go on\n")
+        go_on = let_it_go_on(go)
+        assert sources.being_made(artifact.cache) == "tool"
+        go_on()
         building.result(20)
     assert sources.being_made(artifact.cache) == ""
 

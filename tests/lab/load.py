@@ -1,0 +1,224 @@
+"""A steady load of real users' requests through the virtual address, with a count of each one that failed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from tests.lab.eventually import eventually
+from tests.lab.target import Target
+
+# A request has failed when it got no 2xx in this time. It is the client's patience and no limit of ours: never widened.
+PATIENCE_SECONDS = 10.0
+# Where the load ends by itself, whatever the story does.
+_LONGEST_SECONDS = 600.0
+_WORKERS = 200
+
+NOTES, ME, SETTINGS, READY, FRONTEND = "/api/notes?limit=20", "/api/me", "/api/settings", "/health/ready", "frontend"
+_MIX = (NOTES, ME, NOTES, SETTINGS, NOTES, FRONTEND, NOTES, ME, READY, SETTINGS)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One request that failed: when (seconds since the load began), which, and how."""
+
+    second: float
+    request: str
+    how: str
+
+
+@dataclass
+class Result:
+    """What became of all requests."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    by_instance: Counter[str] = field(default_factory=Counter)
+    acknowledged: list[str] = field(default_factory=list)
+    refused_writes: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    def quantile(self, share: float) -> float:
+        """The time within which this share of the answered requests was answered, counted from when each was due."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    def __str__(self) -> str:
+        instances = ", ".join(f"{name} {count}" for name, count in sorted(self.by_instance.items()))
+        return (
+            f"{self.requests} requests in {self.seconds:.0f} s ({self.requests / max(self.seconds, 1e-9):.0f}/s),"
+            f" {len(self.failures)} failed; p50 {self.quantile(0.5) * 1000:.0f} ms, p99 {self.quantile(0.99) * 1000:.0f} ms,"
+            f" max {self.quantile(1) * 1000:.0f} ms; answered by {instances};"
+            f" {len(self.acknowledged)} writes acknowledged, {self.refused_writes} refused, {len(self.lost)} lost"
+        )
+
+    def save(self, file: Path) -> None:
+        quantiles = {name: self.quantile(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}
+        data = vars(self) | {"failures": [vars(failure) for failure in self.failures], "latencies": quantiles}
+        file.write_text(json.dumps(data, indent=1) + "\n")
+
+
+class _ToVip(AbstractResolver):
+    """Resolves every name to the virtual address."""
+
+    def __init__(self, vip: str) -> None:
+        self._vip = vip
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host=self._vip, port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+class Load:
+    """Requests due at a steady rate, each taken by the next free worker; latency counts from when a request was due."""
+
+    def __init__(self, target: Target, rate: float, writes_per_second: float) -> None:
+        self._target = target
+        self._rate = rate
+        self._writes_per_second = writes_per_second
+        self._finish_at: int | None = None
+        self._begun = threading.Event()
+        self.result = Result()
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.is_set()
+
+    def finish(self, at_least: int) -> None:
+        """Let the load end as soon as it has sent so many requests."""
+        self._finish_at = at_least
+
+    async def run(self) -> None:
+        context = ssl.create_default_context(cafile=self._target.ca_file)
+        # nginx closes idle connections later than we do, so none is taken up again in the moment it is closed.
+        connector = aiohttp.TCPConnector(resolver=_ToVip(self._target.vip), ssl=context, limit=0, keepalive_timeout=15)
+        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        async with aiohttp.ClientSession(self._target.base_url, connector=connector, timeout=timeout) as session:
+            session.headers["Authorization"] = f"Bearer {await self._login(session)}"
+            paths = await self._paths(session)
+            start = time.monotonic()
+            self._begun.set()
+            tickets = itertools.count()
+            writer = asyncio.create_task(self._write(session))
+            await asyncio.gather(*(self._work(session, paths, tickets, start) for _ in range(_WORKERS)))
+            self.result.seconds = time.monotonic() - start
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            await self._check_ledger(session)
+
+    async def _login(self, session: aiohttp.ClientSession) -> str:
+        body = {"tenant": self._target.tenant, "email": self._target.email, "password": self._target.password}
+        async with session.post("/api/auth/login", json=body) as answer:
+            answer.raise_for_status()
+            return str((await answer.json())["accessToken"])
+
+    async def _paths(self, session: aiohttp.ClientSession) -> list[str]:
+        """The mix, with the files that the frontend's page names in the frontend's places."""
+        async with session.get("/") as answer:
+            answer.raise_for_status()
+            files = re.findall(r'(?:src|href)="(/[^"]+\.(?:js|css))"', await answer.text())
+        assert files, "the frontend's page names no file"
+        frontend = itertools.cycle(["/", *files])
+        return [next(frontend) if path == FRONTEND else path for _ in range(len(files) + 1) for path in _MIX]
+
+    def _over(self, number: int, start: float) -> bool:
+        if time.monotonic() - start > _LONGEST_SECONDS:
+            return True
+        return self._finish_at is not None and number >= self._finish_at
+
+    async def _work(
+        self, session: aiohttp.ClientSession, paths: list[str], tickets: Iterator[int], start: float
+    ) -> None:
+        for number in tickets:
+            due = start + number / self._rate
+            await asyncio.sleep(due - time.monotonic())
+            if self._over(number, start):
+                return
+            await self._request(session, paths[number % len(paths)], due, start)
+
+    async def _request(self, session: aiohttp.ClientSession, path: str, due: float, start: float) -> None:
+        result = self.result
+        result.requests += 1
+        try:
+            async with session.get(path) as answer:
+                await answer.read()
+                if answer.ok and answer.status < 300:
+                    result.latencies.append(time.monotonic() - due)
+                    if served_by := answer.headers.get("X-Served-By"):
+                        result.by_instance[served_by] += 1
+                    return
+                how = f"status {answer.status} from {answer.headers.get('X-Served-By', 'the balancer')}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            how = f"{type(error).__name__}: {error}"
+        result.failures.append(Failure(round(due - start, 3), f"GET {path}", how))
+
+    async def _write(self, session: aiohttp.ClientSession) -> None:
+        """Make notes and keep the id of each one that was acknowledged; a refused one may be there or not."""
+        for number in itertools.count():
+            await asyncio.sleep(1 / self._writes_per_second)
+            body = {"title": f"load {number}", "body": str(uuid.uuid4())}
+            try:
+                async with session.post("/api/notes", json=body) as answer:
+                    if answer.status == 201:
+                        self.result.acknowledged.append((await answer.json())["id"])
+                    else:
+                        self.result.refused_writes += 1
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                self.result.refused_writes += 1
+
+    async def _check_ledger(self, session: aiohttp.ClientSession) -> None:
+        for note in self.result.acknowledged:
+            async with session.get(f"/api/notes/{note}") as answer:
+                if answer.status != 200:
+                    self.result.lost.append(note)
+
+
+@contextlib.contextmanager
+def running_load(target: Target, *, requests: int, rate: float = 400, writes_per_second: float = 2) -> Iterator[Load]:
+    """A load that runs while the story does, and goes on until it has sent this many requests."""
+    load = Load(target, rate, writes_per_second)
+    trouble: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(load.run())
+        except BaseException as error:  # noqa: BLE001  raised again below, in the story's own thread
+            trouble.append(error)
+
+    thread = threading.Thread(target=run, name="load")
+    thread.start()
+    try:
+        eventually("the load has begun", lambda: load.begun or trouble, within=30)
+        if trouble:
+            raise trouble[0]
+        yield load
+        load.finish(requests)
+    except BaseException:
+        load.finish(0)
+        raise
+    finally:
+        thread.join()
+    if trouble:
+        raise trouble[0]

@@ -1,0 +1,58 @@
+"""How figures are kept and shown."""
+
+import json
+
+import pytest
+
+from tests.lab import measurements
+from tests.lab.measurements import Series, page, record, recorded
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "FOLDER", tmp_path / "measurements")
+    return tmp_path / "measurements"
+
+
+def test_a_figure_is_printed_and_kept_with_its_limits(capsys, folder):
+    record("outage", 0.6123, "s", 2.0, median_limit=1.0, what="no client served for")
+    assert capsys.readouterr().out == "measured: no client served for: 0.612 s; limit 1 p50, 2 max\n"
+    kept = json.loads((folder / "outage.json").read_text())
+    assert (kept["values"], kept["limit"], kept["unit"]) == ([0.6123], 2.0, "s")
+    assert kept["command"] == "pytest tests/unit/lab/test_measurements.py"
+
+
+def test_the_same_figure_again_makes_a_series():
+    for value in (0.5, 0.7, 0.9):
+        record("outage", value, "s", 2.0, what="no client served for")
+    series = recorded()["outage"]
+    assert series.values == [0.5, 0.7, 0.9]
+    assert series.median == 0.7
+
+
+def test_forgetting_begins_anew(folder):
+    record("outage", 0.5, "s", what="no client served for")
+    measurements.forget()
+    assert recorded() == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "within"), [([0.5, 1.9], False), ([0.5, 0.6, 1.9], True), ([0.5, 0.6, 2.1], False), ([0.9], True)]
+)
+def test_a_series_keeps_its_limits_when_both_median_and_maximum_do(values, within):
+    assert Series("x", "s", 2.0, 1.0, "pytest", values).within_limits is within
+
+
+def test_the_page_has_a_row_for_each_series_and_says_which_missed():
+    good = Series("requests that failed", "requests", 0, None, "pytest a.py", [0, 0], "2026-02-09")
+    bad = Series("no client served for", "s", 2.0, 1.0, "pytest b.py", [0.5, 2.5], "2026-02-09")
+    text = page([good, bad], "2 cores")
+    assert "| requests that failed | `pytest a.py` | 2 | 0 | 0 | requests | 0 max | yes | 2026-02-09 |" in text
+    assert (
+        "| no client served for | `pytest b.py` | 2 | 1.500 | 2.500 | s | 1 p50, 2 max | **no** | 2026-02-09 |" in text
+    )
+    assert text.endswith("|\n")
+
+
+def test_the_machine_is_described_without_its_name():
+    assert "cores" in measurements.machine()
