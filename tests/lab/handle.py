@@ -97,15 +97,16 @@ def _has_address(process: int, address: str) -> bool:
     return any(entry.get("local") == address for link in links for entry in link.get("addr_info", []))
 
 
-def playbook(name: str, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run one of the collection's playbooks on the lab as its users do."""
+def command_of(name: str, *arguments: str) -> tuple[list[str], dict[str, str], Path]:
+    """How one of the collection's playbooks is run on the lab: the command, its environment, its folder."""
+    program = str(Path(sys.executable).parent / "ansible-playbook")
     environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return [program, f"playbooks/{name}", *arguments], environment, ROOT
+
+
+def playbook(name: str, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run one of the collection's playbooks on the lab as its users do, to its end."""
+    command, environment, folder = command_of(name, *arguments)
     return subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", f"playbooks/{name}", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
