@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tests.lab.handle import Lab
 from tests.lab.measurements import record
 from tests.lab.outage import probing
 from tests.lab.target import Target
-from tests.lab.vip_watch import Watch, watching
+from tests.lab.vip_watch import watching
 
 OUTAGE_SECONDS = 2.0
 # One advert interval.
@@ -46,27 +45,17 @@ class Failover:
 
 
 def fail_over(lab: Lab, target: Target, holder: str, fault: Callable[[], object], output: Path) -> Failover:
-    """Make a balancer the holder, put it to the fault, and measure until clients have been served for a second again."""
+    """Make a balancer the holder, put it to the fault, and measure until clients have been served for a while again."""
     lab.make_holder(holder, target.vip)
-    with _watching_balancers(lab, target, holder) as watch, probing(target) as probe:
-        fault_at = time.time()
-        fault()
-        # What comes late, such as a second move of the address, belongs to the same outage: hence two times.
-        probe.wait_until_settled()
-        probe.wait_until_settled()
-    found = Failover(probe.outage(fault_at), watch.overlap(), str(watch))
-    seen = {
-        "fault_at": fault_at,
-        "failures": probe.failures,
-        "successes": probe.successes,
-        "address": [vars(change) for change in watch.changes],
-    }
-    (output / "failover.json").write_text(json.dumps(seen, indent=1) + "\n")
-    return found
-
-
-@contextlib.contextmanager
-def _watching_balancers(lab: Lab, target: Target, holder: str) -> Iterator[Watch]:
     balancers = {name: facts["pid"] for name, facts in lab.hosts().items() if "load_balancers" in facts["groups"]}
-    with watching(target.vip, balancers, [holder]) as watch:
-        yield watch
+    with watching(target.vip, balancers, [holder]) as watch, probing(target) as probe:
+        fault_at = time.time()
+        try:
+            fault()
+            # What comes late, such as a second move of the address, belongs to the same outage: hence two times.
+            probe.wait_until_settled()
+            probe.wait_until_settled()
+        finally:
+            seen = vars(probe) | {"fault_at": fault_at, "address": [vars(change) for change in watch.changes]}
+            (output / "failover.json").write_text(json.dumps(seen, indent=1, default=str) + "\n")
+    return Failover(probe.outage(fault_at), watch.overlap(), str(watch))

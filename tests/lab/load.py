@@ -196,8 +196,10 @@ class Load:
 
 
 @contextlib.contextmanager
-def running_load(target: Target, *, requests: int, rate: float = 400, writes_per_second: float = 2) -> Iterator[Load]:
-    """A load that runs while the story does, and goes on until it has sent this many requests."""
+def running_load(
+    target: Target, *, requests: int, rate: float = 400, writes_per_second: float = 2, save_to: Path | None = None
+) -> Iterator[Load]:
+    """A load that runs while the story does, and goes on until it has sent this many requests; its result is kept in a file."""
     load = Load(target, rate, writes_per_second)
     trouble: list[BaseException] = []
 
@@ -220,5 +222,7 @@ def running_load(target: Target, *, requests: int, rate: float = 400, writes_per
         raise
     finally:
         thread.join()
+        if save_to:
+            load.result.save(save_to)
     if trouble:
         raise trouble[0]

@@ -31,6 +31,16 @@ class Series:
     def median(self) -> float:
         return statistics.median(self.values)
 
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        seen = (
+            f"p50 {_number(self.median)}, max {_number(max(self.values))} of {len(self.values)}"
+            if self.values[1:]
+            else _number(self.values[0])
+        )
+        limits = _limits(self)
+        return f"{self.what}: {seen} {self.unit}{f' (limit {limits})' if limits else ''}{'' if self.within_limits else ': MISSED'}"
+
     @property
     def within_limits(self) -> bool:
         return (self.limit is None or max(self.values) <= self.limit) and (
@@ -52,7 +62,7 @@ def record(
     series.last = datetime.datetime.now(datetime.UTC).date().isoformat()
     FOLDER.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(asdict(series), indent=1) + "\n")
-    print(f"measured: {what}: {_number(value)} {unit}{_limits(series, '; limit ')}")
+    print(f"measured: {what}: {_number(value)} {unit}")
 
 
 def forget() -> None:
@@ -92,13 +102,9 @@ def page(series: Iterable[Series], machine: str) -> str:
     )
 
 
-def _limits(series: Series, before: str = "") -> str:
-    limits = [
-        f"{_number(limit)} {kind}"
-        for limit, kind in ((series.median_limit, "p50"), (series.limit, "max"))
-        if limit is not None
-    ]
-    return before + ", ".join(limits) if limits else ""
+def _limits(series: Series) -> str:
+    limits = ((series.median_limit, "p50"), (series.limit, "max"))
+    return ", ".join(f"{_number(limit)} {kind}" for limit, kind in limits if limit is not None)
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_figure_is_printed_and_kept_with_its_limits(capsys, folder):
     record("outage", 0.6123, "s", 2.0, median_limit=1.0, what="no client served for")
-    assert capsys.readouterr().out == "measured: no client served for: 0.612 s; limit 1 p50, 2 max\n"
+    assert capsys.readouterr().out == "measured: no client served for: 0.612 s\n"
     kept = json.loads((folder / "outage.json").read_text())
     assert (kept["values"], kept["limit"], kept["unit"]) == ([0.6123], 2.0, "s")
     assert kept["command"] == "pytest tests/unit/lab/test_measurements.py"
@@ -41,6 +41,14 @@ def test_forgetting_begins_anew(folder):
 )
 def test_a_series_keeps_its_limits_when_both_median_and_maximum_do(values, within):
     assert Series("x", "s", 2.0, 1.0, "pytest", values).within_limits is within
+
+
+def test_a_line_for_the_terminal_shows_the_limits_and_a_miss():
+    assert str(Series("a", "s", 2.0, 1.0, "pytest", [0.5])) == "a: 0.500 s (limit 1 p50, 2 max)"
+    assert (
+        str(Series("a", "s", 2.0, None, "pytest", [0.5, 2.5])) == "a: p50 1.500, max 2.500 of 2 s (limit 2 max): MISSED"
+    )
+    assert str(Series("a", "requests", None, None, "pytest", [20000])) == "a: 20000 requests"
 
 
 def test_the_page_has_a_row_for_each_series_and_says_which_missed():
