@@ -34,7 +34,7 @@ def test_an_instance_listens_only_where_the_balancers_reach_it(host, port):
 def test_an_instance_is_ready_under_its_own_name(host, port):
     variables = host.ansible.get_variables()
     answer = host.check_output(
-        "curl --silent --fail --include http://%s:%s/health/ready", variables["ansible_host"], port
+        "curl --silent --fail --include http://%s:%s/health/ready", variables["ansible_host"], str(port)
     )
     assert f"x-served-by: {variables['inventory_hostname']}-{port}" in answer.lower()
 
@@ -55,7 +55,7 @@ def test_secrets_are_in_neither_environment_nor_command_line(host, process):
     secrets = [
         host.file(f"/etc/tenant-app/credentials/{name}").content_string for name in ("DATABASE_URL", "JWT_SECRET")
     ]
-    seen = host.check_output("tr '\\0' '\\n' </proc/%s/environ", process.pid) + process.args
+    seen = host.check_output("tr '\\0' '\\n' </proc/%s/environ", str(process.pid)) + process.args
     assert "JWT_SECRET_FILE=" in seen
     assert not [secret for secret in secrets if secret in seen]
 
@@ -66,10 +66,10 @@ def test_the_release_belongs_to_root(host):
 
 def test_a_killed_instance_comes_back(host, port, process):
     address = host.ansible.get_variables()["ansible_host"]
-    host.check_output("kill -KILL %s", process.pid)
+    host.check_output("kill -KILL %s", str(process.pid))
     host.check_output(
         "curl --silent --fail --retry 40 --retry-delay 1 --retry-all-errors --output /dev/null http://%s:%s/health/ready",
         address,
-        port,
+        str(port),
     )
     assert host.service(f"tenant-app@{port}").systemd_properties["MainPID"] != str(process.pid)
