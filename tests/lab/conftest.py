@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak(runs): how often --soak runs the story")
+    config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,6 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--soak"):
         items[:] = [item for item in items if item.get_closest_marker("soak")]
+    else:
+        items[:] = [item for item in items if not item.get_closest_marker("soak_only")]
 
 
 def pytest_sessionstart() -> None:
