@@ -17,8 +17,9 @@ test: check venv ## all tests, on a lab of their own making, and a table of what
 	@.venv/bin/python -m tools.run_tests
 
 soak: check venv ## the many-run series of the stories, which write docs/measurements.md
-	@.venv/bin/python -m tools.run_tests --only lab fresh etapa_1
-	@.venv/bin/python -m pytest tests/lab --soak
+	@$(PYTHON) -m lab up --topology small
+	@.venv/bin/python -m lab converge
+	@.venv/bin/python -m pytest tests/lab --soak -v
 
 lint: venv ## formatting, linters and types
 	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog
