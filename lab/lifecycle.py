@@ -1,6 +1,7 @@
 """Bringing the lab up and down, whole or host by host, and keeping and restoring what its disks hold."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,23 +106,19 @@ def snapshot(name: str) -> None:
     saved = state.read()
     hosts = machines(running_topology(saved))
     _each("shutting down", hosts, Machine.stop)
-    folder = STATE / "snapshots" / name
-    in_use = {Path(layer) for layers in saved.layers.values() for layer in layers}
-    if any(folder in layer.parents for layer in in_use):
-        raise LabError(
-            f"snapshot {name!r} carries what runs now; choose another name, or restore another snapshot first"
-        )
-    if folder.exists():
-        shutil.rmtree(folder)
+    layer = STATE / "layers" / str(time.time_ns())
+    volumes = STATE / "snapshots" / name
+    shutil.rmtree(volumes, ignore_errors=True)
+    layer.mkdir(parents=True)
     for machine in hosts:
-        kept = folder / machine.host.name
-        kept.mkdir(parents=True)
-        (machine.disk / "upper").rename(kept / "upper")
+        kept = layer / machine.host.name
+        (machine.disk / "upper").rename(kept)
         shutil.rmtree(machine.disk / "work")
-        saved.layers[machine.host.name].insert(0, str(kept / "upper"))
-        _copy_volumes(machine.disk / "volumes", kept / "volumes")
+        saved.layers[machine.host.name].insert(0, str(kept))
+        _copy_volumes(machine.disk / "volumes", volumes / machine.host.name)
     saved.snapshots[name] = {host: list(layers) for host, layers in saved.layers.items()}
     saved.save()
+    _collect(saved)
     _boot(hosts, saved)
 
 
@@ -142,11 +139,21 @@ def restore(name: str) -> None:
             layers[-1:] if name == FRESH else list(saved.snapshots[name][machine.host.name])
         )
         if name != FRESH:
-            _copy_volumes(STATE / "snapshots" / name / machine.host.name / "volumes", machine.disk / "volumes")
+            _copy_volumes(STATE / "snapshots" / name / machine.host.name, machine.disk / "volumes")
     saved.faults = []
     saved.save()
+    _collect(saved)
     network.apply(saved.faults)
     _boot(hosts, saved)
+
+
+def _collect(saved: State) -> None:
+    """Remove the layers that neither a host nor a snapshot stands on any more."""
+    chains = [saved.layers, *saved.snapshots.values()]
+    used = {Path(layer).parent for chain in chains for layers in chain.values() for layer in layers}
+    for folder in (STATE / "layers").glob("*"):
+        if folder not in used:
+            shutil.rmtree(folder)
 
 
 def _copy_volumes(source: Path, target: Path) -> None:
@@ -213,7 +220,7 @@ def _kill_all() -> None:
 
 
 def _forget() -> None:
-    for part in ("hosts", "snapshots", "ssh", "inventory", "apt-cacher-ng"):
+    for part in ("hosts", "layers", "snapshots", "ssh", "inventory", "apt-cacher-ng"):
         shutil.rmtree(STATE / part, ignore_errors=True)
     (STATE / "state.json").unlink(missing_ok=True)
     inventory.forget()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import shutil
 import signal
@@ -18,13 +17,7 @@ import pytest
 from lab import check, network, state, topology
 from lab.errors import LabError
 from tests.lab.eventually import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def lab(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lab", *words]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | more, capture_output=True, text=True, timeout=300)
+from tests.lab_cli.handle import ROOT, hosts, lab
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -107,8 +100,8 @@ def test_a_verb_that_cannot_be_done_says_why(words: tuple[str, ...], complaint: 
     assert complaint in refused(lab(*words))
 
 
-def hosts() -> dict[str, str]:
-    return {host["name"]: host["state"] for host in json.loads(lab("status", "--json").stdout)["hosts"]}
+def states() -> dict[str, str]:
+    return {name: host["state"] for name, host in hosts().items()}
 
 
 def test_a_crash_in_the_middle_of_up_is_repaired_by_the_next() -> None:
@@ -118,17 +111,17 @@ def test_a_crash_in_the_middle_of_up_is_repaired_by_the_next() -> None:
         [sys.executable, "-m", "lab", "up", "--topology", "small"], cwd=ROOT, stderr=subprocess.DEVNULL
     )
     # Somewhere between its first act and its last; where exactly does not matter to what must hold.
-    eventually("the first host is booting", lambda: hosts().get("lb1") != "off", within=30, every=0.02)
+    eventually("the first host is booting", lambda: states().get("lb1") != "off", within=30, every=0.02)
     command.send_signal(signal.SIGKILL)
     command.wait()
     done = lab("up", "--topology", "small")
     assert done.returncode == 0, done.stderr
-    assert set(hosts().values()) == {"running"}
+    assert set(states().values()) == {"running"}
 
 
 def test_a_dead_hosts_remains_do_not_keep_it_from_booting() -> None:
     """The supervising process dies alone: the host behind it goes, the link and the control group may stay."""
-    before = next(host for host in json.loads(lab("status", "--json").stdout)["hosts"] if host["name"] == "lb2")
+    before = hosts()["lb2"]
     os.kill(int(Path(f"/proc/{before['pid']}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
     assert lab("up", "--topology", "small").returncode == 0
-    assert hosts()["lb2"] == "running"
+    assert states()["lb2"] == "running"
