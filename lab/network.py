@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import shutil
 from pathlib import Path
 
 from lab.errors import LabError
@@ -48,9 +49,9 @@ def mtu() -> int:
 
 
 def remove(topology: Topology) -> None:
-    """Take away the bridge and every rule of the lab's."""
+    """Take away the bridge and every rule of the lab's; a machine without nftables never had any."""
     run("ip", "link", "delete", topology.bridge, check=False)
-    for family in ("ip", "bridge"):
+    for family in ("ip", "bridge") if shutil.which("nft") else ():
         run("nft", "delete", "table", family, "escala_lab", check=False)
 
 
