@@ -23,9 +23,7 @@ def run(*command: str | Path, stdin: str | None = None, check: bool = True) -> s
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     except FileNotFoundError as missing:
-        raise LabError(
-            f"{argv[0]} is not installed; `python3 -m lab check` installs what the lab needs"
-        ) from missing
+        raise LabError(f"{argv[0]} is not installed; `python3 -m lab check` installs what the lab needs") from missing
     if check and done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise LabError(f"`{' '.join(argv)}` exited {done.returncode}: {lines[-1]}")
