@@ -36,12 +36,13 @@ def up(name: str) -> None:
     saved = state.read()
     if saved.topology and saved.topology != name:
         present = topology.load(saved.topology)
-        if not present.covers(wanted):
+        if present.covers(wanted):
+            wanted = present
+            say(f"topology {present.name} is up and has every host of {name}")
+        elif not wanted.covers(present):
             raise LabError(
-                f"topology {saved.topology} is up and lacks hosts of {name}; `python3 -m lab down --purge` first"
+                f"topology {present.name} is up and has hosts that {name} has not; `python3 -m lab down --purge` first"
             )
-        wanted = present
-        say(f"topology {present.name} is up and has every host of {name}")
     check.machine()
     network.ensure(wanted)
     mirror.start_cache(wanted.gateway)
@@ -54,7 +55,12 @@ def up(name: str) -> None:
     saved.topology = wanted.name
     saved.save()
     network.apply(saved.faults)
-    _boot([machine for machine in machines(wanted) if machine.state() not in ("running", "frozen")], saved)
+    hosts = machines(wanted)
+    off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
+    _boot(off, saved)
+    for machine in hosts:
+        if machine not in off and machine.state() == "running":
+            machine.learn_names()
     inventory.write(wanted)
 
 

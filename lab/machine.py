@@ -160,6 +160,11 @@ class Machine:
         done = run("nsenter", "--target", str(leader), "--all", "--", *command, check=check)
         return done.stdout
 
+    def learn_names(self) -> None:
+        """Give a running host the names of all hosts, where the topology has grown since it was booted."""
+        text, _ = self._identity()["etc/hosts"]
+        self.run("sh", "-c", '[ "$(cat /etc/hosts)" = "$1" ] || echo "$1" > /etc/hosts', "sh", text.rstrip("\n"))
+
     def wipe(self) -> None:
         """Forget the host's own layer and volumes; what a snapshot holds stays."""
         for part in ("upper", "work", "volumes"):
