@@ -17,7 +17,8 @@ version_added: "0.1.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Makes one entry for each host and port, with the name that the instance says of itself, for M(escala.ha.application_check).
+  - Makes one entry for each host and port, with the name that the instance says of itself, for M(escala.ha.application_check) and for balancers.
+  - Neighbours are on different hosts, so a balancer that takes them in turn goes from host to host.
 positional: hostvars
 options:
   _input:

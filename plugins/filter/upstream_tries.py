@@ -26,7 +26,7 @@ options:
     elements: dict
     required: true
 seealso:
-  - plugin: escala.ha.upstream_servers
+  - plugin: escala.ha.application_instances
     plugin_type: filter
 """
 

@@ -22,8 +22,17 @@ class Instance(t.NamedTuple):
 
 
 def instances_of(hosts: t.Iterable[t.Tuple[str, str, t.Sequence[int]]]) -> t.List[Instance]:
-    """The instances on hosts that are given by name, address and ports, with the names that the role gives them."""
-    return [Instance(f"{host}-{port}", address, int(port)) for host, address, ports in hosts for port in ports]
+    """The instances on hosts that are given by name, address and ports, with the names that the role gives them.
+
+    Neighbours in the list are on different hosts: a balancer that takes them in turn and meets a dead host then tries another host next,
+    not the dead one's other instance.
+    """
+    placed = [
+        (position, Instance(f"{host}-{port}", address, int(port)))
+        for host, address, ports in hosts
+        for position, port in enumerate(ports)
+    ]
+    return [instance for _position, instance in sorted(placed, key=lambda pair: pair[0])]
 
 
 Probe = t.Callable[[Instance], Response]

@@ -151,9 +151,9 @@ def ports(platform: Platform) -> Faults:
             yield Fault(host.name, "app_ports", value, "is not a list of numbers", "write it as [3001, 3002]")
             continue
         taken: t.Dict[t.Any, str] = {}
-        if host.has("nginx_server_names"):
+        if host.has("load_balancer_server_names"):
             taken.update(EDGE_PORTS)
-            taken[host.values.get("nginx_health_port")] = "nginx_health_port is the same"
+            taken[host.values.get("load_balancer_health_port")] = "load_balancer_health_port is the same"
         for port, times in Counter(value).items():
             if times > 1:
                 problem = f"{port} is there {times} times"

@@ -67,14 +67,14 @@ def put(inventory: Path, group: str, **variables: object) -> None:
 def test_every_wrong_or_missing_variable_is_named_before_anything_changes(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:
-    put(inventory, "load_balancers", keepalived_vip="192.0.2.100/24", nginx_server_names=None)
+    put(inventory, "load_balancers", keepalived_vip="192.0.2.100/24", load_balancer_server_names=None)
     put(inventory, "app_servers", app_ports="3001", app_release_file="/nowhere/app.tar.gz")
     put(inventory, "all/secrets", secret_app_jwt=None)
     message = refused(lab, target, instances, inventory)
     for said in (
         "Nothing was changed. Mend these first:",
         "keepalived_vip = 192.0.2.100/24: lb1 has 10.77.0.11, outside of 192.0.2.0/24;",
-        "nginx_server_names is not set; set it in group_vars/load_balancers.yml",
+        "load_balancer_server_names is not set; set it in group_vars/load_balancers.yml",
         "app_ports = 3001: is not a list of numbers; write it as [3001, 3002]",
         "app_release_file = /nowhere/app.tar.gz: the controller has no such file;",
         "all hosts: secret_app_jwt is not set; run `ansible-playbook playbooks/secrets.yml`",
@@ -105,10 +105,10 @@ def test_an_empty_group_is_named(lab: Lab, target: Target, instances: list[str],
 def test_a_value_that_a_role_does_not_know_is_refused_by_the_role(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:
-    put(inventory, "load_balancers", nginx_upstream_method="fastest")
+    put(inventory, "load_balancers", load_balancer_method="fastest")
     # The application's hosts would have their turn before them, and this is not about those.
     message = refused(lab, target, instances, inventory, "--limit", "load_balancers")
-    assert "value of nginx_upstream_method must be one of: round_robin, least_conn, got: fastest" in message
+    assert "value of load_balancer_method must be one of: round_robin, least_conn, got: fastest" in message
 
 
 def test_an_application_that_never_becomes_ready_stops_at_its_first_instance(

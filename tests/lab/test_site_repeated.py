@@ -52,7 +52,7 @@ def _as_before() -> Iterator[None]:
 @pytest.mark.usefixtures("whole_platform", "_as_before")
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab) -> None:
     """Killed just after it changed nginx's configuration: the next run finds the file as it should be, and yet loads it."""
-    change = ["--limit", "load_balancers", "--extra-vars", "nginx_upstream_method=least_conn"]
+    change = ["--limit", "load_balancers", "--extra-vars", "load_balancer_method=least_conn"]
     command, environment, folder = command_of("etapa_1_load_balancer.yml", *change)
     run = subprocess.Popen(
         command,

@@ -6,15 +6,15 @@ from ansible_collections.escala.ha.plugins.filter.application_instances import F
 application_instances = FilterModule().filters()["application_instances"]
 
 
-def test_each_host_and_port_is_one_instance_with_its_name():
+def test_each_host_and_port_is_one_instance_with_its_name_and_neighbours_are_on_different_hosts():
     hostvars = {
         "app1": {"platform_address": "192.0.2.21", "app_ports": [3001, 3002]},
         "app2": {"platform_address": "192.0.2.22", "app_ports": [3001]},
     }
     assert application_instances(["app1", "app2"], hostvars) == [
         {"name": "app1-3001", "address": "192.0.2.21", "port": 3001},
-        {"name": "app1-3002", "address": "192.0.2.21", "port": 3002},
         {"name": "app2-3001", "address": "192.0.2.22", "port": 3001},
+        {"name": "app1-3002", "address": "192.0.2.21", "port": 3002},
     ]
 
 

@@ -25,14 +25,14 @@ def faults(*hosts, groups=None, file_exists=lambda _path: True, **demands):
 def test_a_good_platform_has_no_faults():
     assert (
         faults(
-            balancer(1, nginx_release_file="/srv/app.tar.gz"),
-            balancer(2, nginx_release_file="/srv/app.tar.gz"),
+            balancer(1, load_balancer_release_file="/srv/app.tar.gz"),
+            balancer(2, load_balancer_release_file="/srv/app.tar.gz"),
             host("app1", sealed=["app_secrets", "secret_a"], platform_address="192.0.2.21", app_ports=[3001, 3002]),
             groups={"load_balancers": ["lb1", "lb2"], "app_servers": ["app1"]},
             minimum={"load_balancers": 1, "app_servers": 1},
             required={"app_servers": ["app_ports", "app_secrets"]},
             secrets=["secret_a"],
-            files=["nginx_release_file"],
+            files=["load_balancer_release_file"],
         )
         == []
     )
@@ -91,13 +91,13 @@ def test_what_hosts_share_is_said_once():
     [
         ([3001, 3001], "3001 is there 2 times; give each instance a free port of its own"),
         ([80], "80 is not between 1024 and 65535; give each instance a free port of its own"),
-        ([8404], "8404 is taken, nginx_health_port is the same; give each instance a free port of its own"),
+        ([8404], "8404 is taken, load_balancer_health_port is the same; give each instance a free port of its own"),
         ("3001", "is not a list of numbers; write it as [3001, 3002]"),
         (["3001"], "is not a list of numbers; write it as [3001, 3002]"),
     ],
 )
 def test_ports_must_be_free_and_distinct(ports, problem):
-    single = host("server1", app_ports=ports, nginx_server_names=["app.example"], nginx_health_port=8404)
+    single = host("server1", app_ports=ports, load_balancer_server_names=["app.example"], load_balancer_health_port=8404)
     assert faults(single) == [f"server1: app_ports = {ports}: {problem}"]
 
 
