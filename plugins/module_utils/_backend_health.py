@@ -1,0 +1,321 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Active health checks for an nginx that has none of its own.
+
+The role load_balancer copies this file to each balancer, where it runs as a service: it asks every instance whether it is ready, and when the set
+of those changes it writes nginx's list of servers anew, has nginx test it, and reloads nginx. It imports nothing but Python's own library.
+
+What it reads, in the JSON file that is its only argument:
+  backends          [{"name", "address", "port"}], in the order in which nginx takes them
+  path, interval_seconds, timeout_seconds, rise, fall
+  server_parameters what follows each server's address in nginx's list
+  upstream_file, drained_file, state_file
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+ENGINE = "nginx"
+# So that one who is ill for a moment costs nginx one reload and not many.
+_BETWEEN_RELOADS_SECONDS = 1.0
+_STATE_EVERY_SECONDS = 1.0
+_COMMAND_SECONDS = 30
+
+
+class Backend(t.NamedTuple):
+    """One instance of the application."""
+
+    name: str
+    address: str
+    port: int
+
+
+class Standing(t.NamedTuple):
+    """What is held of an instance, why and since when; `contrary` counts the answers in a row that say otherwise."""
+
+    ready: bool
+    reason: str
+    since: float
+    contrary: int = 0
+
+
+class Thresholds(t.NamedTuple):
+    """How many answers in a row change what is held of an instance."""
+
+    rise: int
+    fall: int
+
+
+def judged(before: t.Optional[Standing], fault: str, now: float, thresholds: Thresholds) -> Standing:
+    """What is held of an instance after an answer; `fault` is empty for one that is ready. The first answer counts at once."""
+    ready, reason = not fault, fault or "ready"
+    if before is None:
+        return Standing(ready, reason, now)
+    if ready == before.ready:
+        return before._replace(reason=reason, contrary=0)
+    contrary = before.contrary + 1
+    if contrary < (thresholds.rise if ready else thresholds.fall):
+        return before._replace(contrary=contrary)
+    return Standing(ready, reason, now)
+
+
+class Rotation(t.NamedTuple):
+    """Which instances get requests, and what is unusual about that."""
+
+    names: t.FrozenSet[str]
+    note: str = ""
+
+
+def rotation(
+    names: t.Sequence[str], ready: t.Collection[str], drained: t.Collection[str], last: t.Collection[str]
+) -> Rotation:
+    """The ready ones that nobody has drained. Where there is none, the last set stays: a request that may fail beats one that must.
+
+    It is never empty as long as there is an instance at all.
+    """
+    willing = [name for name in names if name not in drained]
+    chosen = [name for name in willing if name in ready]
+    if chosen:
+        return Rotation(frozenset(chosen))
+    if not willing:
+        still = [name for name in names if name in ready] or names
+        return Rotation(frozenset(still), "every instance is drained, so none is left out")
+    stays = [name for name in willing if name in last] or willing
+    return Rotation(frozenset(stays), "no instance is ready, so the last ones that were stay")
+
+
+def upstream_text(backends: t.Sequence[Backend], in_rotation: t.Collection[str], parameters: str) -> str:
+    """nginx's list of servers. One that is left out stays in it, marked, so that the list is the same length for every worker."""
+    lines = (
+        f"server {one.address}:{one.port} {parameters}{'' if one.name in in_rotation else ' down'}; # {one.name}\n"
+        for one in backends
+    )
+    return "# Written by escala-backend-health; a change here lasts until an instance's state changes.\n" + "".join(lines)
+
+
+def in_rotation_of(text: str) -> t.FrozenSet[str]:
+    """The names that a list of servers has in rotation."""
+    entries = (line.partition("; # ") for line in text.splitlines() if line.startswith("server "))
+    return frozenset(name for server, _mark, name in entries if name and not server.endswith(" down"))
+
+
+def state_of(
+    backends: t.Sequence[Backend],
+    standings: t.Mapping[str, Standing],
+    drained: t.Mapping[str, float],
+    current: Rotation,
+    now: float,
+) -> t.Dict[str, t.Any]:
+    """What the status page says; `drained` has since when each is."""
+    return {
+        "engine": ENGINE,
+        "checked_at": now,
+        "note": current.note,
+        "backends": [_shown(one, standings.get(one.name), drained.get(one.name), current) for one in backends],
+    }
+
+
+def _shown(
+    one: Backend, standing: t.Optional[Standing], drained_since: t.Optional[float], current: Rotation
+) -> t.Dict[str, t.Any]:
+    standing = standing or Standing(False, "not asked yet", 0.0)
+    shown = {**one._asdict(), "in_rotation": one.name in current.names}
+    if drained_since is not None:
+        return {**shown, "state": "drained", "reason": f"drained; it is {standing.reason}", "since": drained_since}
+    return {
+        **shown,
+        "state": "up" if standing.ready else "down",
+        "reason": standing.reason,
+        "since": standing.since,
+    }
+
+
+def fault_of(backend: Backend, path: str, timeout_seconds: float) -> str:
+    """Why this instance is not ready, or an empty text when it answers 2xx."""
+    connection = http.client.HTTPConnection(backend.address, backend.port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "escala-backend-health"})
+        status = connection.getresponse().status
+    except TimeoutError:
+        return f"no answer to {path} within {timeout_seconds:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return f"{path}: {str(error) or type(error).__name__}"
+    finally:
+        connection.close()
+    return "" if 200 <= status < 300 else f"{path} answered {status}"
+
+
+class Settings(t.NamedTuple):
+    """The JSON file; see the top of this one."""
+
+    backends: t.List[Backend]
+    path: str
+    interval_seconds: float
+    timeout_seconds: float
+    thresholds: Thresholds
+    server_parameters: str
+    upstream_file: str
+    drained_file: str
+    state_file: str
+
+
+def settings_from(text: str) -> Settings:
+    """The settings in the JSON file's text; raises ValueError, KeyError or TypeError for what is none."""
+    data = json.loads(text)
+    thresholds = Thresholds(int(data.pop("rise")), int(data.pop("fall")))
+    backends = [Backend(one["name"], one["address"], int(one["port"])) for one in data.pop("backends")]
+    return Settings(backends=backends, thresholds=thresholds, **data)
+
+
+def write(path: str, text: str) -> None:
+    """Replace a file in one step, so that nobody ever reads half of it."""
+    draft = f"{path}.new"
+    with open(draft, "w") as file:
+        file.write(text)
+    os.chmod(draft, 0o644)
+    os.replace(draft, path)
+
+
+def read(path: str) -> str:
+    """A file's text, empty where there is none."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def log(level: int, message: str) -> None:
+    """To the journal, which reads the level from the beginning of the line."""
+    print(f"<{level}>{message}", flush=True)
+
+
+_ERROR, _NOTICE = 3, 5
+
+
+class Checker:
+    """Holds what is known of the instances, and keeps nginx's list to it."""
+
+    def __init__(self, settings: Settings, run: t.Callable[[t.Sequence[str]], str], clock: t.Callable[[], float]) -> None:
+        """`run` runs a command and returns what it complained of, empty when it succeeded; `clock` is time.time."""
+        self._settings = settings
+        self._run = run
+        self._clock = clock
+        self._standings: t.Dict[str, Standing] = {}
+        self._drained: t.Dict[str, float] = {}
+        self._names = [one.name for one in settings.backends]
+        written = in_rotation_of(read(settings.upstream_file)) & set(self._names)
+        self._current = Rotation(written or frozenset(self._names))
+        self._reloaded_at = 0.0
+        self._state_at = 0.0
+        self._refused = ""
+
+    def hear(self, name: str, fault: str) -> None:
+        """Take in one answer."""
+        before = self._standings.get(name)
+        after = judged(before, fault, self._clock(), self._settings.thresholds)
+        if before is None or before.ready != after.ready:
+            log(_NOTICE, f"{name} is {'ready' if after.ready else f'not ready: {after.reason}'}")
+        self._standings[name] = after
+
+    def act(self) -> None:
+        """Bring nginx's list and the status page up to date, where it is time for that."""
+        now = self._clock()
+        if len(self._standings) < len(self._names):
+            return
+        drained = self._drained_now(now)
+        wanted = rotation(
+            self._names,
+            {name for name, standing in self._standings.items() if standing.ready},
+            drained,
+            self._current.names,
+        )
+        if wanted.note and wanted.note != self._current.note:
+            log(_ERROR, wanted.note)
+        drained_changed = drained.keys() != self._drained.keys()
+        self._drained = drained
+        text = upstream_text(self._settings.backends, wanted.names, self._settings.server_parameters)
+        if text != read(self._settings.upstream_file):
+            if now - self._reloaded_at < _BETWEEN_RELOADS_SECONDS or not self._apply(text, now):
+                return
+            drained_changed = True
+        self._current = wanted
+        if drained_changed or now - self._state_at >= _STATE_EVERY_SECONDS:
+            self._state_at = now
+            state = state_of(self._settings.backends, self._standings, self._drained, self._current, now)
+            write(self._settings.state_file, json.dumps(state) + "\n")
+
+    def _drained_now(self, now: float) -> t.Dict[str, float]:
+        try:
+            names = json.loads(read(self._settings.drained_file) or "[]")
+        except ValueError:
+            return self._drained
+        return {name: self._drained.get(name, now) for name in names if name in self._names}
+
+    def _apply(self, text: str, now: float) -> bool:
+        """Give nginx another list; one that nginx refuses is taken back, and what runs stays."""
+        self._reloaded_at = now
+        before = read(self._settings.upstream_file)
+        write(self._settings.upstream_file, text)
+        complaint = self._run(["nginx", "-t", "-q"])
+        if complaint:
+            write(self._settings.upstream_file, before)
+        elif not self._run(["systemctl", "is-active", "--quiet", "nginx.service"]):
+            complaint = self._run(["systemctl", "reload", "nginx.service"])
+        if complaint and complaint != self._refused:
+            log(_ERROR, f"nginx did not take the list of servers, what ran before stays: {complaint}")
+        self._refused = complaint
+        return not complaint
+
+
+def run_command(command: t.Sequence[str]) -> str:
+    """What a command complained of, empty when it succeeded."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"{' '.join(command)} took longer than {_COMMAND_SECONDS} s"
+    return "" if done.returncode == 0 else (done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
+
+
+def probe(backend: Backend, settings: Settings, answers: "queue.Queue[t.Tuple[str, str]]") -> None:
+    """Ask one instance again and again, each in a thread of its own: one that hangs holds up no other."""
+    while True:
+        begun = time.monotonic()
+        answers.put((backend.name, fault_of(backend, settings.path, settings.timeout_seconds)))
+        time.sleep(max(0.0, settings.interval_seconds - (time.monotonic() - begun)))
+
+
+def begin_anew(_signal: int, _frame: t.Any) -> None:
+    """A reload: the same process goes on as a new program, with the program and the settings that are on disk now."""
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def main() -> None:
+    settings = settings_from(read(sys.argv[1]))
+    signal.signal(signal.SIGHUP, begin_anew)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: os._exit(0))
+    checker = Checker(settings, run_command, time.time)
+    answers: "queue.Queue[t.Tuple[str, str]]" = queue.Queue()
+    for backend in settings.backends:
+        threading.Thread(target=probe, args=(backend, settings, answers), daemon=True).start()
+    while True:
+        try:
+            checker.hear(*answers.get(timeout=0.1))
+        except queue.Empty:
+            pass
+        checker.act()
+
+
+if __name__ == "__main__":
+    main()
