@@ -1,0 +1,97 @@
+"""An authority that speaks ACME asks whichever balancer holds the address; both serve what it gives, and clients notice nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from tests.lab.acme_server import AcmeServer, running_acme_server
+from tests.lab.certificates import bundle, served_at
+from tests.lab.handle import Lab, playbook
+from tests.lab.load import running_load
+from tests.lab.target import Target
+from tests.lab.test_certificate_own import changed, from_the_platform_s_own_authority
+
+pytestmark = pytest.mark.usefixtures("whole_platform")
+
+
+@pytest.fixture
+def server(lab: Lab, target: Target, tmp_path: Path) -> Iterator[AcmeServer]:
+    """Pebble on the lab's gateway, and the platform's own certificate back when the story is over."""
+    gateway = f"{target.vip.rpartition('.')[0]}.1"
+    with running_acme_server(gateway, target.vip, tmp_path / "acme") as server:
+        try:
+            yield server
+        finally:
+            from_the_platform_s_own_authority(lab, target)
+
+
+def served(lab: Lab, target: Target, server: AcmeServer) -> dict[str, x509.Certificate]:
+    """What each balancer serves, which must come from Pebble."""
+    hosts = lab.hosts()
+    return {
+        balancer: served_at(hosts[balancer]["address"], target.server_name, server.root_file)
+        for balancer in lab.group("load_balancers")
+    }
+
+
+def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed(
+    lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
+) -> None:
+    acme = {
+        "edge_certificate_source": "acme",
+        "edge_certificate_directory": str(tmp_path / "controller"),
+        "edge_certificate_acme_directory_url": server.directory_url,
+        "edge_certificate_acme_ca_file": str(server.ca_file),
+        "edge_certificate_acme_contact": "operator@example.com",
+    }
+    either = dataclasses.replace(target, ca_file=str(bundle(tmp_path / "either.pem", target.ca_file, server.root_file)))
+
+    def renew(*arguments: str, **more: object) -> dict[str, int]:
+        done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(acme | more), *arguments)
+        assert done.returncode == 0, done.stdout[-3000:]
+        return changed(done.stdout)
+
+    assert sum(renew("--check").values()) == 1
+    assert not (tmp_path / "controller").exists()
+
+    with running_load(either, requests=2_000) as load:
+        first = renew()
+        ordered = served(lab, target, server)
+        second = renew()
+        third = renew(edge_certificate_renew_before_days=100_000)
+        renewed = served(lab, target, server)
+    assert all(first.values()), first
+    assert len({certificate.serial_number for certificate in ordered.values()}) == 1
+    assert sum(second.values()) == 0, second
+    assert all(third.values()), third
+    assert len({certificate.serial_number for certificate in renewed.values()}) == 1
+    assert renewed["lb1"].serial_number != ordered["lb1"].serial_number
+    assert load.result.failures == []
+    assert load.result.lost == []
+
+    for file in (tmp_path / "controller").iterdir():
+        assert file.stat().st_mode & 0o077 == 0 or file.name == "edge.crt", file
+    for balancer in ordered:
+        assert lab.on(balancer, "ls /var/lib/escala/acme").split() == []
+
+
+def test_an_authority_that_does_not_answer_leaves_everything_as_it_is(
+    lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
+) -> None:
+    hosts = lab.hosts()
+    before = served_at(hosts["lb1"]["address"], target.server_name, target.ca_file)
+    acme = {
+        "edge_certificate_source": "acme",
+        "edge_certificate_directory": str(tmp_path / "controller"),
+        "edge_certificate_acme_directory_url": server.directory_url.replace("14000", "14001"),
+        "edge_certificate_acme_ca_file": str(server.ca_file),
+    }
+    done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(acme))
+    assert done.returncode != 0
+    assert served_at(hosts["lb1"]["address"], target.server_name, target.ca_file) == before
