@@ -43,10 +43,22 @@ class Response(t.NamedTuple):
 
 def get(endpoint: Endpoint, path: str, tls: t.Optional[ssl.SSLContext] = None) -> Response:
     """Send one GET on a connection of its own; raises OSError whatever the network or the protocol did wrong."""
+    return send(endpoint, "GET", path, tls)
+
+
+def send(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    tls: t.Optional[ssl.SSLContext] = None,
+    headers: t.Optional[t.Mapping[str, str]] = None,
+    body: t.Optional[bytes] = None,
+) -> Response:
+    """Send one request on a connection of its own; raises OSError whatever the network or the protocol did wrong."""
     connection = http.client.HTTPConnection(endpoint.server_name, endpoint.port)
     connection.sock = endpoint.connect_tls(tls) if tls else endpoint.connect()
     try:
-        connection.request("GET", path, headers={"Host": endpoint.server_name, "Connection": "close"})
+        connection.request(method, path, body, {"Host": endpoint.server_name, "Connection": "close", **(headers or {})})
         answer = connection.getresponse()
         return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
     except ConnectionError:
