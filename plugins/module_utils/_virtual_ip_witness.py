@@ -132,7 +132,7 @@ def _alike(one: Sight, other: Sight) -> bool:
 
 def reason(sight: Sight, names: t.Mapping[str, str], config: Config) -> str:
     """What is seen, in a sentence that names the hosts and what to do."""
-    holders = [f"{names.get(mac, 'a host that is no balancer')} ({mac})" for mac in sight.macs]
+    holders = sorted(f"{names.get(mac, 'a host that is no balancer')} ({mac})" for mac in sight.macs)
     if sight.state == "blind":
         return f"nobody could be asked for {config.vip}: {sight.trouble}; see to this host's network"
     if sight.state == "none":

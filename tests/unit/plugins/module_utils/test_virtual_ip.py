@@ -93,3 +93,76 @@ def test_a_host_without_the_program_is_an_observation_too():
         raise FileNotFoundError(2, "No such file or directory")
 
     assert _virtual_ip.observe(VIP, missing)["problem"].endswith("No such file or directory")
+
+
+SEEN = {
+    "address": VIP,
+    "state": "one",
+    "since": 1795480601.2,
+    "reason": f"lb1 (02:00:00:00:00:01) holds {VIP}",
+    "holders": [{"mac": "02:00:00:00:00:01", "host": "lb1"}],
+    "age_seconds": 0.5,
+    "problem": None,
+}
+TWO = {
+    **SEEN,
+    "state": "two",
+    "reason": f"lb1 and lb2 hold {VIP} at the same time; stop one",
+    "holders": [{"mac": "02:00:00:00:00:02", "host": "lb2"}, {"mac": "02:00:00:00:00:01", "host": "lb1"}],
+}
+
+
+def test_a_witness_s_state_is_returned_with_its_age():
+    written = {key: SEEN[key] for key in ("address", "state", "since", "reason", "holders")}
+    assert _virtual_ip.witnessed(lambda: json.dumps({**written, "checked_at": 99.5}), 100.0) == SEEN
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"checked_at": "now"}'])
+def test_a_state_that_makes_no_sense_is_an_observation(content):
+    seen = _virtual_ip.witnessed(lambda: content, 100.0)
+    assert seen["state"] is None
+    assert seen["problem"].startswith("the witness's state could not be read")
+
+
+def test_witnesses_that_see_the_same_one_holder_pass():
+    verdict = _virtual_ip.judge_witnesses(VIP, {"app1": SEEN, "app2": SEEN})
+    assert verdict["passed"]
+    assert verdict["reason"] == f"app1, app2 see {VIP} at lb1 only"
+
+
+def test_two_holders_that_one_witness_sees_fail_with_names_time_and_what_to_do():
+    verdict = _virtual_ip.judge_witnesses(VIP, {"app1": SEEN, "app2": TWO})
+    assert verdict["reason"] == (
+        f"app2 since 2026-11-24 00:36:41 UTC: lb1 and lb2 hold {VIP} at the same time; stop one"
+    )
+    assert verdict["evidence"]["witnesses"] == {"app1": "one: lb1", "app2": "two: lb1 and lb2"}
+
+
+def test_witnesses_that_see_different_holders_fail():
+    other = {**SEEN, "holders": [{"mac": "02:00:00:00:00:99", "host": None}]}
+    verdict = _virtual_ip.judge_witnesses(VIP, {"app1": SEEN, "app2": other})
+    assert "app1 sees lb1, app2 sees 02:00:00:00:00:99" in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"age_seconds": 6.0}, "app1 looked last 6 s ago, limit 5 s"),
+        ({"address": "192.0.2.200"}, "watches 192.0.2.200 and not"),
+        ({"state": None, "problem": "no such file"}, "app1 says nothing: no such file"),
+        ({"unreachable": True, "msg": "no route"}, "app1 says nothing: no route"),
+        ({"state": "none", "holders": [], "reason": "nobody answers"}, "nobody answers"),
+    ],
+)
+def test_a_witness_that_does_not_see_one_holder_now_fails(changes, complaint):
+    verdict = _virtual_ip.judge_witnesses(VIP, {"app1": {**SEEN, **changes}})
+    assert not verdict["passed"]
+    assert complaint in verdict["reason"]
+
+
+def test_a_witness_that_was_skipped_fails():
+    assert "app1 says nothing" in _virtual_ip.judge_witnesses(VIP, {"app1": {"skipped": True}})["reason"]
+
+
+def test_nobody_who_watches_fails():
+    assert "no host watches" in _virtual_ip.judge_witnesses(VIP, {})["reason"]
