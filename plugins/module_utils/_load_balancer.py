@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.escala.ha.plugins.module_utils._application import ANSWERED_BY
 from ansible_collections.escala.ha.plugins.module_utils._http import Endpoint, Response, get, problem, unverified
+from ansible_collections.escala.ha.plugins.module_utils._load_balancer_edge import check_headers, check_strangers
 from ansible_collections.escala.ha.plugins.module_utils._tls import check_certificate, check_versions
 from ansible_collections.escala.ha.plugins.module_utils._verdict import Check, Verdict
 
@@ -18,6 +20,8 @@ ROTATION = Check(
 )
 BALANCERS = Check(1, "every_balancer_serves", "Each balancer serves at its own address, the ones that stand by too")
 REDIRECT = Check(1, "https_redirect", "Plain HTTP is redirected to HTTPS")
+
+DEFAULT_HEADERS = ["Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options"]
 
 # After so many failures in a row nobody is there, and asking on would only take time.
 _GIVE_UP_AFTER = 3
@@ -94,7 +98,9 @@ def check_rotation(request: Request, expected: t.Sequence[str], count: int) -> V
 
 def check_balancers(requests: t.Mapping[str, Request]) -> Verdict:
     """Ask each balancer at its own address; the failures are of the balancer that has them."""
-    failures = {name: collect(request, 1).failures for name, request in requests.items()}
+    with ThreadPoolExecutor(max(1, len(requests))) as pool:
+        answers = pool.map(lambda request: collect(request, 1), requests.values())
+        failures = {name: answer.failures for name, answer in zip(requests, answers)}
     evidence = {name: faults[0] if faults else "serves" for name, faults in failures.items()}
     bad = [f"{name}: {faults[0]}" for name, faults in failures.items() if faults]
     if bad:
@@ -144,6 +150,8 @@ def load_balancer_checks(options: t.Mapping[str, t.Any], now: t.Callable[[], flo
         lambda: check_certificate(secure, options["ca_file"], options["certificate_days_left"], now()),
         lambda: check_versions(secure),
         lambda: check_redirect(plain, secure.port, path),
+        lambda: check_headers(secure, ("/", path), options["response_headers"], options["hsts_seconds"]),
+        lambda: check_strangers(secure, plain, path),
     ]
     if balancers:
         checks.append(lambda: check_balancers(balancers))

@@ -55,6 +55,26 @@ CHECKS: t.Dict[str, Words] = {
         "HTTP sem TLS é redirecionado para HTTPS",
         "Veja se o balanceador escuta na porta 80 e redireciona para o nome público.",
     ),
+    "security_headers": Words(
+        "As respostas trazem os cabeçalhos de segurança, HSTS entre eles, e não revelam versão",
+        "Defina load_balancer_response_headers e load_balancer_hsts_seconds e execute de novo o playbook da etapa 1.",
+    ),
+    "unknown_names_refused": Words(
+        "Requisições para qualquer outro nome são recusadas, com TLS e sem TLS",
+        "Veja load_balancer_server_names e load_balancer_snippet e execute de novo o playbook da etapa 1.",
+    ),
+    "backends_in_rotation": Words(
+        "Todas as instâncias estão em rotação no balanceador, nenhuma drenada ou fora",
+        "Uma instância drenada volta com deploy_app.yml ou com o playbook da etapa 1; de uma que está fora, leia o journal no host dela.",
+    ),
+    "backend_checks_fresh": Words(
+        "As verificações de saúde do balanceador estão ativas e atualizadas",
+        "Leia `journalctl -u escala-backend-health` no balanceador e execute de novo o playbook da etapa 1.",
+    ),
+    "virtual_ip_witnesses": Words(
+        "Cada testemunha vê um só detentor do endereço virtual",
+        "Veja se os balanceadores se alcançam por VRRP; até lá, pare o keepalived no que não deveria ter o endereço.",
+    ),
     "every_balancer_serves": Words(
         "Cada balanceador responde no seu próprio endereço, também o que está de reserva",
         "Leia o log de erros do balanceador indicado; ele não assumiria o serviço.",

@@ -14,7 +14,8 @@ author:
 description:
   - Sends requests to the address of the load balancers and judges the answers, from any host that reaches it.
   - The verdicts are C(every_instance_answers) (by the header C(X-Served-By)), C(certificate_valid) (its chain, name and dates),
-    C(tls_versions) (TLS 1.2 or newer and nothing older), C(https_redirect), and C(every_balancer_serves) where O(balancers) are given.
+    C(tls_versions) (TLS 1.2 or newer and nothing older), C(https_redirect), C(security_headers), C(unknown_names_refused) (another name in TLS or
+    in C(Host)), and C(every_balancer_serves) where O(balancers) are given.
   - Only needs Python's standard library on the host on which it runs.
 extends_documentation_fragment:
   - escala.ha.check
@@ -65,6 +66,17 @@ options:
     description: For how many days at least the certificate must still be valid.
     type: int
     default: 14
+  response_headers:
+    description:
+      - The headers that the frontend's page and the answer to O(path) must both carry.
+      - A C(Content-Security-Policy) with C(frame-ancestors) stands for C(X-Frame-Options).
+    type: list
+    elements: str
+    default: [Referrer-Policy, X-Content-Type-Options, X-Frame-Options]
+  hsts_seconds:
+    description: For how long at least C(Strict-Transport-Security) must bind a browser; V(0) where it is not wanted.
+    type: int
+    default: 31536000
 seealso:
   - module: escala.ha.application_check
   - module: escala.ha.verification_report
@@ -135,7 +147,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._load_balancer import load_balancer_checks
+from ansible_collections.escala.ha.plugins.module_utils._load_balancer import DEFAULT_HEADERS, load_balancer_checks
 from ansible_collections.escala.ha.plugins.module_utils._verdict import outcome
 from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, settle
 
@@ -153,6 +165,8 @@ def main() -> None:
             "balancers": {"type": "dict", "default": {}},
             "ca_file": {"type": "path"},
             "certificate_days_left": {"type": "int", "default": 14},
+            "response_headers": {"type": "list", "elements": "str", "default": DEFAULT_HEADERS},
+            "hsts_seconds": {"type": "int", "default": 31536000},
             **CHECK_ARGUMENTS,
         },
         supports_check_mode=True,

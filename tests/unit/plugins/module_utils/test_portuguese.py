@@ -1,12 +1,20 @@
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils import _application, _load_balancer, _tls, _verdict, _virtual_ip
+from ansible_collections.escala.ha.plugins.module_utils import (
+    _application,
+    _load_balancer,
+    _load_balancer_edge,
+    _load_balancer_state,
+    _tls,
+    _verdict,
+    _virtual_ip,
+)
 from ansible_collections.escala.ha.plugins.module_utils._portuguese import CHECKS, words_for
 from ansible_collections.escala.ha.plugins.module_utils._verdict import Check
 
 OURS = [
     value
-    for module in (_load_balancer, _tls, _virtual_ip)
+    for module in (_load_balancer, _load_balancer_edge, _tls, _virtual_ip)
     for value in vars(module).values()
     if isinstance(value, Check)
 ]
@@ -20,6 +28,12 @@ def test_every_check_has_words_in_portuguese(check):
 def test_a_place_at_the_end_of_the_name_is_added_to_the_title():
     ready = CHECKS["instances_ready"]
     assert words_for(_application.readiness_check("lb1").name) == (f"{ready.title} (lb1)", ready.next_step)
+    unseen = {"engine": "nginx", "problem": "refused", "checked_seconds_ago": None, "note": ""}
+    for verdict in (
+        _load_balancer_state.judge_rotation("lb1", unseen, []),
+        _load_balancer_state.judge_freshness("lb1", unseen, 5),
+    ):
+        assert words_for(verdict["name"]).title.endswith("(lb1)")
     (away,) = _verdict.gather({"lb2": {"unreachable": True}})
     assert words_for(away["name"]).title == f"{CHECKS['host_reachable'].title} (lb2)"
 

@@ -53,6 +53,8 @@ def test_each_balancer_is_asked_when_they_are_given(run_module, nobody_there):
         "certificate_valid",
         "tls_versions",
         "https_redirect",
+        "security_headers",
+        "unknown_names_refused",
         "every_balancer_serves",
     ]
 

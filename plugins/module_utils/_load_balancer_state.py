@@ -1,0 +1,271 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a balancer says of its backends, in one shape whichever engine says it, and whether that is as it should be."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import re
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._http import Endpoint, get, problem
+from ansible_collections.escala.ha.plugins.module_utils._verdict import Check, Verdict
+
+ENGINES = ("nginx", "haproxy")
+STATUS_PATHS = {"nginx": "/backends", "haproxy": "/haproxy;csv"}
+# The pool of HAProxy whose servers are the instances; others hold the same servers for other purposes.
+POOL = "app"
+
+UP, DOWN, DRAINED = "up", "down", "drained"
+
+Observation = t.Dict[str, t.Any]
+
+
+class Backend(t.NamedTuple):
+    """One instance as a balancer sees it; `since` is when it came into this state."""
+
+    name: str
+    address: t.Optional[str]
+    port: t.Optional[int]
+    state: str
+    in_rotation: bool
+    reason: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.state} ({self.reason})" if self.reason else f"{self.name} is {self.state}"
+
+
+class Seen(t.NamedTuple):
+    """All backends of a balancer, when they were last looked at, and what the engine adds to that."""
+
+    engine: str
+    backends: t.List[Backend]
+    checked_at: float
+    note: str
+
+
+def parse_nginx(text: str, _now: float) -> Seen:
+    """What the checker beside nginx serves; raises ValueError when it is not that."""
+    try:
+        said = json.loads(text)
+        backends = [
+            Backend(
+                name=entry["name"],
+                address=entry["address"],
+                port=int(entry["port"]),
+                state=entry["state"],
+                in_rotation=bool(entry["in_rotation"]),
+                reason=entry["reason"],
+                since=float(entry["since"]),
+            )
+            for entry in said["backends"]
+        ]
+        return Seen("nginx", backends, float(said["checked_at"]), said["note"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the checker's state is not as expected ({type(error).__name__}: {error})") from error
+
+
+def parse_haproxy(text: str, now: float) -> Seen:
+    """HAProxy's statistics as CSV; raises ValueError when they are not that, or have no instance.
+
+    A server that is drained and down at once is shown as down: the statistics do not tell the two apart.
+    """
+    rows = csv.DictReader(io.StringIO(text[2:] if text.startswith("# ") else text))
+    if not {"pxname", "svname", "status", "lastchg"} <= set(rows.fieldnames or ()):
+        raise ValueError("the answer is not HAProxy's statistics")
+    servers = [row for row in rows if row["pxname"] == POOL and row["svname"] not in ("BACKEND", "FRONTEND")]
+    if not servers:
+        raise ValueError(f"HAProxy's statistics have no server in the backend {POOL}")
+    return Seen("haproxy", [_haproxy_backend(row, now) for row in servers], now, "")
+
+
+def _haproxy_backend(row: t.Mapping[str, str], now: float) -> Backend:
+    address, _, port = (row.get("addr") or "").rpartition(":")
+    state = _haproxy_state(row["status"])
+    return Backend(
+        name=row["svname"],
+        address=address or None,
+        port=int(port) if port.isdigit() else None,
+        state=state,
+        in_rotation=state == UP,
+        reason=_haproxy_reason(row, state),
+        since=now - int(row["lastchg"] or 0),
+    )
+
+
+def _haproxy_state(status: str) -> str:
+    # "UP 1/2" is one that begins to fail and still gets requests, "DOWN 1/2" one that begins to recover.
+    if status.startswith("UP") or status == "no check":
+        return UP
+    return DRAINED if status.startswith(("DRAIN", "MAINT", "NOLB")) else DOWN
+
+
+def _haproxy_reason(row: t.Mapping[str, str], state: str) -> str:
+    status = row["status"]
+    if state == DRAINED:
+        return "drained by hand" if status.startswith("DRAIN") else f"HAProxy says {status}"
+    found = " ".join(part for part in (row.get("check_code"), row.get("last_chk")) if part)
+    said = ": ".join(part for part in (row.get("check_desc"), found) if part)
+    counted = re.search(r"\d+/\d+$", status)
+    return f"{said}, {counted[0]} checks" if counted else said
+
+
+PARSERS: t.Dict[str, t.Callable[[str, float], Seen]] = {"nginx": parse_nginx, "haproxy": parse_haproxy}
+
+
+def fetch_status(engine: str, address: str, port: int, timeout_seconds: float) -> str:
+    """What the status address answers; raises OSError."""
+    answer = get(Endpoint(address, port, address, timeout_seconds), STATUS_PATHS[engine])
+    if not answer.good:
+        raise OSError(f"{STATUS_PATHS[engine]} answered {answer.status}")
+    return answer.body.decode("utf-8", "replace")
+
+
+def observe(options: t.Mapping[str, t.Any], now: t.Callable[[], float]) -> Observation:
+    """What load_balancer_info returns, from its options: one that cannot be had is an observation too."""
+    engine = options["engine"]
+    place = f"http://{options['address']}:{options['port']}{STATUS_PATHS[engine]}"
+    try:
+        text = fetch_status(engine, options["address"], options["port"], options["timeout_seconds"])
+    except OSError as error:
+        return _nothing(engine, f"{place}: {problem(error)}")
+    moment = now()
+    try:
+        return as_observation(PARSERS[engine](text, moment), moment)
+    except ValueError as error:
+        return _nothing(engine, f"{place}: {error}")
+
+
+def as_observation(seen: Seen, now: float) -> Observation:
+    return {
+        "engine": seen.engine,
+        "backends": [shown(backend, now) for backend in seen.backends],
+        "checked_seconds_ago": round(max(0.0, now - seen.checked_at), 1),
+        "note": seen.note,
+        "problem": None,
+    }
+
+
+def shown(backend: Backend, now: float) -> t.Dict[str, t.Any]:
+    """A backend for Ansible and for people, who read a clock and not seconds since 1970."""
+    since_seconds_ago = round(max(0.0, now - backend.since), 1)
+    return {**backend._asdict(), "since": _iso(backend.since), "since_seconds_ago": since_seconds_ago}
+
+
+def _nothing(engine: str, why: str) -> Observation:
+    return {"engine": engine, "backends": [], "checked_seconds_ago": None, "note": "", "problem": why}
+
+
+def place_in_name(host: str) -> str:
+    """A host's name as it may stand in a verdict's."""
+    return re.sub(r"[^a-z0-9]", "_", host.lower())
+
+
+def judge_rotation(host: str, observation: Observation, expected: t.Sequence[str]) -> Verdict:
+    """Whether this balancer sends requests to each expected instance, and to no other."""
+    check = Check(
+        1,
+        f"backends_in_rotation_from_{place_in_name(host)}",
+        f"Every instance is in rotation at {host}, none drained or down",
+    )
+    evidence: t.Dict[str, t.Any] = {"engine": observation["engine"]}
+    if observation["problem"]:
+        return check.fails(
+            f"{host} does not say which instances are in rotation: {observation['problem']};"
+            " see whether the balancer and its checker run there",
+            **evidence,
+        )
+    backends = observation["backends"]
+    evidence["backends"] = {backend["name"]: _told(backend) for backend in backends}
+    if observation["note"]:
+        evidence["note"] = observation["note"]
+    faults = [f"{entry['name']} {_told(entry)}" for entry in backends if not _serves(entry)]
+    names = [backend["name"] for backend in backends]
+    faults += [f"{name} is not in the configuration" for name in expected if name not in names]
+    faults += [f"{name} is not in the inventory" for name in names if name not in expected]
+    if faults:
+        return check.fails(f"at {host}: {'; '.join(faults)}. {_next_step(backends)}", **evidence)
+    longest = max((backend["since_seconds_ago"] for backend in backends), default=0)
+    latest = min((backend["since_seconds_ago"] for backend in backends), default=0)
+    return check.passes(
+        f"{len(backends)} of {len(expected)} instances in rotation at {host} ({observation['engine']}),"
+        f" since {_ago(latest) if _ago(latest) == _ago(longest) else f'{_ago(latest)} to {_ago(longest)}'}",
+        **evidence,
+    )
+
+
+def judge_freshness(host: str, observation: Observation, limit_seconds: float) -> Verdict:
+    """Whether what this balancer says of its instances is what they are now."""
+    check = Check(
+        1, f"backend_checks_fresh_from_{place_in_name(host)}", f"The health checks of {host} are at work and up to date"
+    )
+    engine, age = observation["engine"], observation["checked_seconds_ago"]
+    evidence = {
+        "engine": engine,
+        "checked_seconds_ago": age,
+        "limit_seconds": limit_seconds,
+        "note": observation["note"],
+    }
+    if age is None:
+        return check.fails(f"{host} does not say when it last checked: {observation['problem']}", **evidence)
+    if age > limit_seconds:
+        return check.fails(
+            f"{host} last checked {age:g} s ago, limit is {limit_seconds:g} s;"
+            " read `journalctl -u escala-backend-health` there",
+            **evidence,
+        )
+    if observation["note"]:
+        return check.fails(
+            f"the health checks of {host} say: {observation['note']}; read `journalctl -u escala-backend-health` there",
+            **evidence,
+        )
+    by = (
+        "HAProxy checks by itself" if engine == "haproxy" else f"last checked {age:g} s ago (limit {limit_seconds:g} s)"
+    )
+    return check.passes(by, **evidence)
+
+
+def rotation_checks(options: t.Mapping[str, t.Any], now: t.Callable[[], float]) -> t.List[t.Callable[[], Verdict]]:
+    """All checks of load_balancer_rotation_check, from its options."""
+    asked = {**options, "timeout_seconds": options["request_timeout_seconds"]}
+    host = options["seen_from"]
+    return [
+        lambda: judge_rotation(host, observe(asked, now), options["instances"]),
+        lambda: judge_freshness(host, observe(asked, now), options["age_limit_seconds"]),
+    ]
+
+
+def _serves(backend: t.Mapping[str, t.Any]) -> bool:
+    return bool(backend["in_rotation"]) and backend["state"] == UP
+
+
+def _told(backend: t.Mapping[str, t.Any]) -> str:
+    """The state of a backend for a person: what, since when, why."""
+    reason = f": {backend['reason']}" if backend["reason"] and backend["state"] != UP else ""
+    place = "in rotation" if backend["in_rotation"] else "not in rotation"
+    words = place if backend["state"] == UP else f"{backend['state']}, {place},"
+    return f"{words} since {backend['since']} ({_ago(backend['since_seconds_ago'])}){reason}"
+
+
+def _next_step(backends: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    if any(backend["state"] == DRAINED for backend in backends):
+        return (
+            "What is drained comes back with deploy_app.yml or the etapa's playbook, also after a run that was killed"
+        )
+    return "Read the instance's journal on its host, or run the etapa's playbook where the list differs"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{int(seconds)} s ago"
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,185 @@
+"""What real balancers said is read as it was meant."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils import _load_balancer_state as state
+
+RECORDINGS = Path(__file__).parent / "recordings"
+NOW = 1_000_000.0
+# Drained by hand, answering 503, well, and with nobody listening: what the recordings were made of.
+NAMES = ["app1-3001", "app1-3002", "app2-3001", "app2-3002"]
+NGINX = {
+    "engine": "nginx",
+    "checked_at": NOW - 1.5,
+    "note": "",
+    "backends": [
+        {
+            "name": "app1-3001",
+            "address": "10.77.0.21",
+            "port": 3001,
+            "in_rotation": False,
+            "state": "drained",
+            "reason": "drained; it is ready",
+            "since": NOW - 60,
+        },
+        {
+            "name": "app2-3001",
+            "address": "10.77.0.22",
+            "port": 3001,
+            "in_rotation": True,
+            "state": "up",
+            "reason": "ready",
+            "since": NOW - 7300,
+        },
+    ],
+}
+
+
+def recorded(name):
+    return (RECORDINGS / name).read_text()
+
+
+def nginx(**changes):
+    return json.dumps({**NGINX, **changes})
+
+
+def observation(text=None, engine="nginx"):
+    return state.as_observation(state.PARSERS[engine](text or nginx(), NOW), NOW)
+
+
+@pytest.mark.parametrize("version", ["2.6", "3.0"])
+def test_what_haproxy_said_is_read(version):
+    seen = state.parse_haproxy(recorded(f"haproxy_{version}.csv"), NOW)
+    assert seen.engine == "haproxy"
+    assert [(one.name, one.state, one.in_rotation) for one in seen.backends] == [
+        ("app1-3001", "drained", False),
+        ("app1-3002", "down", False),
+        ("app2-3001", "up", True),
+        ("app2-3002", "down", False),
+    ]
+    assert [one.reason for one in seen.backends] == [
+        "drained by hand",
+        "Layer7 wrong status: 503 Service Unavailable",
+        "Layer7 check passed: 200",
+        "Layer4 connection problem: Connection refused",
+    ]
+    assert all(NOW - 5 <= one.since <= NOW for one in seen.backends)
+
+
+@pytest.mark.parametrize(
+    ("status", "meant", "reason"),
+    [
+        ("UP 1/2", "up", "Layer7 wrong status: 503, 1/2 checks"),
+        ("DOWN 1/2", "down", "Layer7 wrong status: 503, 1/2 checks"),
+        ("no check", "up", "Layer7 wrong status: 503"),
+        ("MAINT (via app/x)", "drained", "HAProxy says MAINT (via app/x)"),
+        ("NOLB", "drained", "HAProxy says NOLB"),
+        ("DRAIN (agent)", "drained", "drained by hand"),
+    ],
+)
+def test_every_status_of_haproxy_has_a_meaning(status, meant, reason):
+    text = (
+        "# pxname,svname,status,lastchg,check_code,check_desc,addr\n"
+        f"app,app1-3001,{status},7,503,Layer7 wrong status,10.77.0.21:3001\n"
+    )
+    (backend,) = state.parse_haproxy(text, NOW).backends
+    assert (backend.state, backend.reason, backend.since) == (meant, reason, NOW - 7)
+    assert (backend.address, backend.port) == ("10.77.0.21", 3001)
+
+
+def test_what_the_checker_beside_nginx_said_is_read():
+    seen = observation()
+    assert seen["backends"][0] == {
+        "name": "app1-3001",
+        "address": "10.77.0.21",
+        "port": 3001,
+        "state": "drained",
+        "in_rotation": False,
+        "reason": "drained; it is ready",
+        "since": "1970-01-12T13:45:40+00:00",
+        "since_seconds_ago": 60.0,
+    }
+    assert (seen["engine"], seen["checked_seconds_ago"], seen["problem"]) == ("nginx", 1.5, None)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        ("nginx", "<html>"),
+        ("nginx", "[]"),
+        ("nginx", '{"backends": [{"name": "x"}]}'),
+        ("haproxy", "<html>"),
+        ("haproxy", ""),
+        ("haproxy", "# pxname,svname,status,lastchg\nother,app1-3001,UP,1\n"),
+    ],
+)
+def test_an_answer_of_another_kind_is_a_problem_and_no_crash(engine, text):
+    with pytest.raises(ValueError, match=r"Expecting value|not as expected|HAProxy's statistics"):
+        state.PARSERS[engine](text, NOW)
+
+
+def test_a_balancer_with_every_instance_passes_and_says_since_when():
+    verdict = state.judge_rotation("lb1", observation(nginx(backends=NGINX["backends"][1:])), ["app2-3001"])
+    assert verdict["passed"]
+    assert verdict["name"] == "backends_in_rotation_from_lb1"
+    assert verdict["reason"] == "1 of 1 instances in rotation at lb1 (nginx), since 2 h ago"
+    assert verdict["evidence"]["backends"] == {"app2-3001": "in rotation since 1970-01-12T11:45:00+00:00 (2 h ago)"}
+
+
+def test_a_drained_instance_is_named_with_since_when_and_what_brings_it_back():
+    verdict = state.judge_rotation("lb1", observation(), ["app1-3001", "app2-3001"])
+    assert not verdict["passed"]
+    assert (
+        "app1-3001 drained, not in rotation, since 1970-01-12T13:45:40+00:00 (60 s ago): drained;" in verdict["reason"]
+    )
+    assert "deploy_app.yml" in verdict["reason"]
+
+
+def test_haproxy_s_faults_are_all_named():
+    seen = observation(recorded("haproxy_3.0.csv"), "haproxy")
+    reason = state.judge_rotation("lb2", seen, NAMES)["reason"]
+    for said in (
+        "app1-3001 drained",
+        "app1-3002 down",
+        "503 Service Unavailable",
+        "app2-3002 down",
+        "Connection refused",
+    ):
+        assert said in reason
+    assert "app2-3001" not in reason
+
+
+def test_a_missing_and_an_unknown_instance_are_named():
+    reason = state.judge_rotation("lb1", observation(), ["app2-3001", "app3-3001"])["reason"]
+    assert "app3-3001 is not in the configuration" in reason
+    assert "app1-3001 is not in the inventory" in reason
+
+
+def test_an_instance_that_is_down_and_still_in_rotation_does_not_pass():
+    last = [{**NGINX["backends"][1], "state": "down", "reason": "/health/ready answered 503"}]
+    verdict = state.judge_rotation("lb1", observation(nginx(backends=last, note="no instance is ready")), ["app2-3001"])
+    assert not verdict["passed"]
+    assert "app2-3001 down, in rotation, since" in verdict["reason"]
+    assert verdict["evidence"]["note"] == "no instance is ready"
+
+
+def test_checks_that_have_stopped_are_found():
+    assert state.judge_freshness("lb1", observation(), 5)["passed"]
+    stale = state.judge_freshness("lb1", observation(nginx(checked_at=NOW - 90)), 5)
+    assert stale["reason"].startswith("lb1 last checked 90 s ago, limit is 5 s; read `journalctl")
+    noted = state.judge_freshness("lb1", observation(nginx(note="nginx refused the list")), 5)
+    assert "nginx refused the list" in noted["reason"]
+    assert state.judge_freshness("lb1", observation(recorded("haproxy_2.6.csv"), "haproxy"), 5)["passed"]
+
+
+def test_a_balancer_that_cannot_be_asked_is_an_observation_and_fails_both_verdicts():
+    options = {"engine": "haproxy", "address": "127.0.0.1", "port": 1, "timeout_seconds": 1}
+    seen = state.observe(options, lambda: NOW)
+    assert seen["problem"] == "http://127.0.0.1:1/haproxy;csv: connection refused"
+    assert (seen["backends"], seen["checked_seconds_ago"]) == ([], None)
+    for verdict in (state.judge_rotation("lb1", seen, NAMES), state.judge_freshness("lb1", seen, 5)):
+        assert not verdict["passed"]
+        assert "connection refused" in verdict["reason"]
