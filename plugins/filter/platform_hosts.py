@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from pathlib import Path
 
+import yaml
 from ansible.errors import AnsibleError
+from ansible.vars.hostvars import HostVars, HostVarsVars
 from jinja2 import Undefined, UndefinedError
 
 DOCUMENTATION = r"""
@@ -19,6 +22,7 @@ author:
 description:
   - Evaluates variables for each host, as the host would see them, for M(escala.ha.preflight_check).
   - A variable that cannot be evaluated, since something that it is made of is missing, is reported and not an error.
+  - What roles of this collection take where nothing is set is read from their defaults.
 positional: hostvars, names
 options:
   _input:
@@ -40,6 +44,18 @@ options:
     type: list
     elements: str
     default: []
+  roles:
+    description: The roles that the hosts of each group get.
+    type: dict
+    default: {}
+  defaults:
+    description: Further defaults for the hosts of each group.
+    type: dict
+    default: {}
+  registered:
+    description: The variable in which M(escala.ha.preflight_info) was registered.
+    type: str
+    default: ''
 seealso:
   - plugin: escala.ha.preflight_check
     plugin_type: module
@@ -54,12 +70,14 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    For each host C(system), the distribution and its major version, V(null) when its facts are not known; C(values); C(sealed), the names of
-    sealed variables that have a value in every part; C(problems), why a variable could not be evaluated.
+    For each host C(values); C(sealed), the names of sealed variables that have a value in every part; C(problems), why a variable could
+    not be evaluated; C(defaults), those that are no template; C(observed), what was registered, V(null) where that failed, and then
+    C(absent), why.
   type: dict
 """
 
 _MISSING = object()
+_ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
 def _has_a_value(value: t.Any) -> bool:
@@ -89,17 +107,36 @@ def _evaluated(variables: t.Mapping[str, t.Any], name: str, problems: t.Dict[str
         return _MISSING
 
 
-def _known_of(variables: t.Mapping[str, t.Any], names: t.Iterable[str], sealed: t.Iterable[str]) -> t.Dict[str, t.Any]:
-    facts = variables.get("ansible_facts") or {}
-    problems: t.Dict[str, str] = {}
-    values = {name: _evaluated(variables, name, problems) for name in names}
-    closed = {name: _evaluated(variables, name, problems) for name in sealed}
-    return {
-        "system": "{distribution} {distribution_major_version}".format(**facts) if "distribution" in facts else None,
-        "values": {name: value for name, value in values.items() if value is not _MISSING},
-        "sealed": [name for name, value in closed.items() if value is not _MISSING and _has_a_value(value)],
-        "problems": problems,
-    }
+def _variables_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t.Mapping[str, t.Any]:
+    """As tasks on the host see them: what `hostvars[host]` gives knows no `hostvars`, by which inventories name other hosts' addresses."""
+    if not isinstance(hostvars, HostVars):
+        return hostvars[host]
+    return HostVarsVars({**hostvars.raw_get(host), "hostvars": hostvars}, loader=hostvars._loader, host=host)
+
+
+def _role_defaults(role: str) -> t.Dict[str, t.Any]:
+    file = _ROLES / role / "defaults" / "main.yml"
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: value for name, value in (values or {}).items() if "{{" not in str(value)}
+
+
+def _defaults_of(
+    groups: t.Iterable[str], roles: t.Mapping[str, t.Iterable[str]], defaults: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> t.Dict[str, t.Any]:
+    found: t.Dict[str, t.Any] = {}
+    for group in groups:
+        for role in roles.get(group, ()):
+            found.update(_role_defaults(role))
+        found.update(defaults.get(group, {}))
+    return found
+
+
+def _observed(registered: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    if registered.get("unreachable"):
+        return {"observed": None, "absent": "unreachable"}
+    if "clock" not in registered:
+        return {"observed": None, "absent": str(registered.get("msg", "it was not asked")).strip()}
+    return {"observed": dict(registered), "absent": ""}
 
 
 def platform_hosts(
@@ -107,8 +144,24 @@ def platform_hosts(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     names: t.Sequence[str],
     sealed: t.Sequence[str] = (),
+    roles: t.Optional[t.Mapping[str, t.Sequence[str]]] = None,
+    defaults: t.Optional[t.Mapping[str, t.Mapping[str, t.Any]]] = None,
+    registered: str = "",
 ) -> t.Dict[str, t.Dict[str, t.Any]]:
-    return {host: _known_of(hostvars[host], names, sealed) for host in hosts}
+    found: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for host in hosts:
+        variables = _variables_of(hostvars, host)
+        problems: t.Dict[str, str] = {}
+        values = {name: _evaluated(variables, name, problems) for name in names}
+        closed = {name: _evaluated(variables, name, problems) for name in sealed}
+        found[host] = {
+            "values": {name: value for name, value in values.items() if value is not _MISSING},
+            "sealed": [name for name, value in closed.items() if value is not _MISSING and _has_a_value(value)],
+            "problems": problems,
+            "defaults": _defaults_of(variables.get("group_names", ()), roles or {}, defaults or {}),
+            **_observed(variables.get(registered) or {}),
+        }
+    return found
 
 
 class FilterModule:

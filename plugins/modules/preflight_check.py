@@ -7,14 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight_check
-short_description: Find every fault in a platform's description
+short_description: Find every fault in a platform's description, and in what its hosts show
 version_added: "0.1.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Judges groups, hosts and variables before anything is done with them, and returns all faults at once, each with what to do.
+  - Judges groups, hosts, variables and what M(escala.ha.preflight_info) saw before anything is done with them.
+    Returns all faults at once, each with what to do.
   - Never fails on a fault. Let a task that follows do so.
-  - Runs on the controller, where O(files) are looked for.
+  - Runs on the controller, where O(files) and the edge's certificates are looked for. Judging those takes the Python library cryptography.
 options:
   groups:
     description: The names of the hosts in each group.
@@ -25,9 +26,8 @@ options:
     type: dict
     required: true
   systems:
-    description: The supported operating systems, such as V(Debian 13).
-    type: list
-    elements: str
+    description: The operating systems that are supported in each group, such as V(Debian 13).
+    type: dict
     required: true
   minimum:
     description: How many hosts each group must have.
@@ -47,6 +47,10 @@ options:
     type: list
     elements: str
     default: []
+  opened:
+    description: Where the contents of files that ansible-vault has encrypted can be read. The action of this name fills it in.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -55,6 +59,7 @@ attributes:
     support: none
     description: There is nothing to compare.
 seealso:
+  - module: escala.ha.preflight_info
   - plugin: escala.ha.platform_hosts
     plugin_type: filter
 """
@@ -64,7 +69,7 @@ EXAMPLES = r"""
   escala.ha.preflight_check:
     groups: {app_servers: [app1, app2]}
     hosts: "{{ ['app1', 'app2'] | escala.ha.platform_hosts(hostvars, ['app_ports']) }}"
-    systems: [Debian 13]
+    systems: {app_servers: [Debian 13]}
     required:
       app_servers: [app_ports]
   register: my_preflight
@@ -77,13 +82,21 @@ faults:
   type: list
   elements: str
   sample: ["app1: app_ports = [3001, 3001]: 3001 is there 2 times; give each instance a free port of its own"]
+hints:
+  description: The same for what may be meant as it is.
+  returned: success
+  type: list
+  elements: str
 """
 
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._preflight import Demands, Host, Platform, find_faults
+from ansible_collections.escala.ha.plugins.module_utils._preflight import find_faults, find_hints
+from ansible_collections.escala.ha.plugins.module_utils._preflight_host import addresses_of, text_of
+from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import Controller, Demands, Host, Platform
 
 
 def main() -> None:
@@ -91,20 +104,26 @@ def main() -> None:
         argument_spec={
             "groups": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "required": True},
-            "systems": {"type": "list", "elements": "str", "required": True},
+            "systems": {"type": "dict", "required": True},
             "minimum": {"type": "dict", "default": {}},
             "required": {"type": "dict", "default": {}},
             # Names only.
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "files": {"type": "list", "elements": "str", "default": []},
+            "opened": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     params = module.params
-    hosts = {name: Host(name=name, **known) for name, known in params["hosts"].items()}
-    demands = Demands(**{name: params[name] for name in Demands._fields})
-    faults = find_faults(Platform(params["groups"], hosts, demands, os.path.isfile))
-    module.exit_json(changed=False, faults=[str(fault) for fault in faults])
+    opened = params["opened"]
+    platform = Platform(
+        params["groups"],
+        {name: Host(name=name, **known) for name, known in params["hosts"].items()},
+        Demands(**{name: params[name] for name in Demands._fields}),
+        Controller(os.path.isfile, lambda path: text_of(opened.get(path, path)), addresses_of, time.time()),
+    )
+    faults, hints = find_faults(platform), find_hints(platform)
+    module.exit_json(changed=False, faults=[str(fault) for fault in faults], hints=[str(hint) for hint in hints])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
 from jinja2 import StrictUndefined
 
 from ansible_collections.escala.ha.plugins.filter.platform_hosts import FilterModule
@@ -41,14 +45,45 @@ def test_values_are_returned_as_far_as_they_are_set():
     assert known(["app_ports", "app_name"], app_ports=(3001, 3002), other=1)["values"] == {"app_ports": [3001, 3002]}
 
 
-def test_the_system_is_named_by_its_facts():
-    facts = {"distribution": "Debian", "distribution_major_version": "13"}
-    assert known(ansible_facts=facts)["system"] == "Debian 13"
+@pytest.mark.parametrize(
+    ("registered", "absent"),
+    [
+        ({"unreachable": True, "msg": "timed out"}, "unreachable"),
+        ({"failed": True, "msg": " Missing sudo password\n"}, "Missing sudo password"),
+        (None, "it was not asked"),
+    ],
+)
+def test_a_host_that_was_not_seen_says_why(registered, absent):
+    values = {} if registered is None else {"seen": registered}
+    found = platform_hosts(["app1"], {"app1": Variables(**values)}, [], registered="seen")["app1"]
+    assert (found["observed"], found["absent"]) == (None, absent)
 
 
-@pytest.mark.parametrize("values", [{}, {"ansible_facts": {}}])
-def test_a_host_without_facts_has_no_known_system(values):
-    assert known(**values)["system"] is None
+def test_what_was_seen_is_handed_on():
+    found = platform_hosts(["app1"], {"app1": Variables(seen={"clock": {}, "memory_mib": 1})}, [], registered="seen")
+    assert (found["app1"]["observed"], found["app1"]["absent"]) == ({"clock": {}, "memory_mib": 1}, "")
+
+
+def test_a_group_s_roles_and_limits_are_its_hosts_defaults():
+    variables = Variables(group_names=["app_servers", "all_else"])
+    limits = {"app_servers": {"preflight_minimum_memory_mib": 900}, "load_balancers": {"preflight_x": 1}}
+    roles = {"app_servers": ["app", "not_there"], "load_balancers": ["keepalived"]}
+    defaults = platform_hosts(["app1"], {"app1": variables}, [], (), roles, limits)["app1"]["defaults"]
+    assert (defaults["app_ports"], defaults["preflight_minimum_memory_mib"]) == ([3001, 3002], 900)
+    # A template of the role's is not for others to read.
+    assert not {"keepalived_router_id", "preflight_x", "app_state_directory"} & set(defaults)
+
+
+def test_other_hosts_variables_are_seen_as_the_host_s_own_tasks_see_them(tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "all: {hosts: {app1: {peer: '{{ hostvars.lb1.platform_address }}'}, lb1: {platform_address: 192.0.2.1}}}"
+    )
+    loader = DataLoader()
+    manager = InventoryManager(loader=loader, sources=[str(inventory)])
+    hostvars = HostVars(manager, VariableManager(loader=loader, inventory=manager), loader)
+    found = platform_hosts(["app1"], hostvars, ["peer"])["app1"]
+    assert (found["values"], found["problems"]) == ({"peer": "192.0.2.1"}, {})
 
 
 def test_of_a_sealed_variable_only_its_name_is_returned():

@@ -1,41 +1,38 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ansible_collections.escala.ha.plugins.module_utils._preflight import Demands, Host, Platform, find_faults
-
-NO_DEMANDS = Demands(systems=["Debian 13"], minimum={}, required={}, secrets=[], files=[])
-VIP = "192.0.2.100/24"
-
-
-def host(name, system="Debian 13", sealed=(), problems=None, **values):
-    return Host(name, system, values, sealed, problems or {})
-
-
-def balancer(number, **values):
-    rank = {"keepalived_vip": VIP, "keepalived_router_id": 51, "keepalived_priority": 100 + number}
-    return host(f"lb{number}", **{"platform_address": f"192.0.2.{number}", **rank, **values})
+from ansible_collections.escala.ha.plugins.module_utils._preflight import find_faults, find_hints
+from tests.unit.plugins.module_utils.preflight_platform import (
+    APPLICATIONS_DEFAULTS,
+    BALANCERS_DEFAULTS,
+    application,
+    balancer,
+    host,
+    platform,
+)
 
 
-def faults(*hosts, groups=None, file_exists=lambda _path: True, **demands):
-    platform = Platform(groups or {}, {host.name: host for host in hosts}, NO_DEMANDS._replace(**demands), file_exists)
-    return [str(fault) for fault in find_faults(platform)]
+def faults(*hosts, groups=None, is_file=lambda _path: True, **demands):
+    return [str(fault) for fault in find_faults(platform(*hosts, groups=groups, is_file=is_file, demands=demands))]
 
 
-def test_a_good_platform_has_no_faults():
-    assert (
-        faults(
-            balancer(1, load_balancer_release_file="/srv/app.tar.gz"),
-            balancer(2, load_balancer_release_file="/srv/app.tar.gz"),
-            host("app1", sealed=["app_secrets", "secret_a"], platform_address="192.0.2.21", app_ports=[3001, 3002]),
-            groups={"load_balancers": ["lb1", "lb2"], "app_servers": ["app1"]},
-            minimum={"load_balancers": 1, "app_servers": 1},
-            required={"app_servers": ["app_ports", "app_secrets"]},
-            secrets=["secret_a"],
-            files=["load_balancer_release_file"],
-        )
-        == []
+def test_a_good_platform_has_no_faults_and_no_hints():
+    good = platform(
+        balancer(1, load_balancer_release_file="/srv/app.tar.gz"),
+        balancer(2, load_balancer_release_file="/srv/app.tar.gz"),
+        host("app1", sealed=["app_secrets", "secret_a"], platform_address="192.0.2.21", app_ports=[3001, 3002]),
+        demands={
+            "systems": {"load_balancers": ["Debian 12", "Debian 13"], "app_servers": ["Debian 13"]},
+            "minimum": {"load_balancers": 1, "app_servers": 1},
+            "required": {"app_servers": ["app_ports", "app_secrets"]},
+            "secrets": ["secret_a"],
+            "files": ["load_balancer_release_file"],
+        },
     )
+    assert (find_faults(good), find_hints(good)) == ([], [])
 
 
 @pytest.mark.parametrize("groups", [{"app_servers": []}, {}])
@@ -45,28 +42,24 @@ def test_an_empty_group_is_a_fault(groups):
     ]
 
 
-def test_a_host_that_cannot_be_entered_is_a_fault():
-    assert faults(host("app1", system=None, ansible_host="192.0.2.21")) == [
-        "app1: ansible_host = 192.0.2.21: the host cannot be entered by ssh; try `ansible app1 -m ansible.builtin.ping`"
-    ]
-
-
-def test_an_operating_system_that_is_not_supported_is_a_fault():
-    assert faults(host("app1", system="Debian 11")) == [
-        "app1: operating system = Debian 11: is not supported; install one of these: Debian 13"
-    ]
-
-
 @pytest.mark.parametrize("values", [{}, {"app_ports": []}, {"app_ports": None}])
 def test_a_variable_that_is_missing_or_empty_is_a_fault(values):
-    assert faults(
-        host("app1", **values), groups={"app_servers": ["app1"]}, required={"app_servers": ["app_ports"]}
-    ) == ["app1: app_ports is not set; set it in group_vars/app_servers.yml of the inventory"]
+    assert faults(host("app1", **values), required={"app_servers": ["app_ports"]}) == [
+        "app1: app_ports is not set; set it in group_vars/app_servers.yml of the inventory"
+    ]
+
+
+def test_a_variable_that_no_role_of_the_group_takes_may_be_made_of_something_missing():
+    problem = {"app_environment": "cannot be evaluated, 'x' is undefined"}
+    assert faults(host("lb1", problems=problem)) == []
+    assert faults(host("app1", problems=problem)) == [
+        "app1: app_environment cannot be evaluated, 'x' is undefined; set what it is made of, or mend it"
+    ]
 
 
 def test_a_variable_made_of_something_missing_is_a_fault():
     broken = host("app1", problems={"app_secrets": "cannot be evaluated, 'secret_a' is undefined"})
-    assert faults(broken, groups={"app_servers": ["app1"]}, required={"app_servers": ["app_secrets"]}) == [
+    assert faults(broken, required={"app_servers": ["app_secrets"]}) == [
         "app1: app_secrets cannot be evaluated, 'secret_a' is undefined; set what it is made of, or mend it"
     ]
 
@@ -82,7 +75,7 @@ def test_what_hosts_share_is_said_once():
         host("app1", app_release_file="/a.tar.gz"),
         host("app2", app_release_file="/a.tar.gz"),
         files=["app_release_file"],
-        file_exists=lambda _path: False,
+        is_file=lambda _path: False,
     ) == ["app1, app2: app_release_file = /a.tar.gz: the controller has no such file; build it or name another"]
 
 
@@ -92,13 +85,15 @@ def test_what_hosts_share_is_said_once():
         ([3001, 3001], "3001 is there 2 times; give each instance a free port of its own"),
         ([80], "80 is not between 1024 and 65535; give each instance a free port of its own"),
         ([8404], "8404 is taken, load_balancer_health_port is the same; give each instance a free port of its own"),
+        ([8405], "8405 is taken, load_balancer_status_port is the same; give each instance a free port of its own"),
         ("3001", "is not a list of numbers; write it as [3001, 3002]"),
         (["3001"], "is not a list of numbers; write it as [3001, 3002]"),
     ],
 )
 def test_ports_must_be_free_and_distinct(ports, problem):
-    single = host("server1", app_ports=ports, load_balancer_server_names=["app.example"], load_balancer_health_port=8404)
-    assert faults(single) == [f"server1: app_ports = {ports}: {problem}"]
+    single = host("server1", defaults={**BALANCERS_DEFAULTS, **APPLICATIONS_DEFAULTS}, app_ports=ports)
+    both = {"load_balancers": ["server1"], "app_servers": ["server1"]}
+    assert faults(single, groups=both) == [f"server1: app_ports = {ports}: {problem}"]
 
 
 def test_addresses_must_be_addresses_and_distinct():
@@ -113,60 +108,87 @@ def test_addresses_must_be_addresses_and_distinct():
 
 
 @pytest.mark.parametrize(
-    ("vip", "problem"),
+    ("stop", "environment", "problem"),
     [
-        ("nonsense", "is not an address with a prefix length; write it as 192.0.2.100/24"),
-        ("192.0.2.100", "has no prefix length of its network; write it as 192.0.2.100/24"),
-        ("192.0.2.255/24", "is the address of the network 192.0.2.0/24 itself; choose a free one inside it"),
-        ("192.0.2.2/24", "is the address of lb2 itself; choose one that no host has"),
+        (
+            21,
+            {"DRAIN_DELAY_MS": 1000, "DRAIN_TIMEOUT_MS": 20000},
+            "drains for 21 s (DRAIN_DELAY_MS + DRAIN_TIMEOUT_MS)",
+        ),
+        (5, {"DRAIN_TIMEOUT_MS": "5000"}, "drains for 5 s (DRAIN_TIMEOUT_MS)"),
     ],
 )
-def test_a_virtual_address_must_be_a_free_one_in_the_network(vip, problem):
-    assert faults(balancer(1, keepalived_vip=vip), balancer(2, keepalived_vip=vip)) == [
-        f"lb1, lb2: keepalived_vip = {vip}: {problem}"
-    ]
+def test_an_instance_must_have_the_time_to_drain(stop, environment, problem):
+    (fault,) = faults(application(app_stop_timeout_seconds=stop, app_environment=environment))
+    assert fault.startswith(f"app1: app_stop_timeout_seconds = {stop}: an instance that {problem} would be killed")
 
 
-def test_a_virtual_address_must_be_in_every_balancer_s_network():
-    assert faults(balancer(1), balancer(2, platform_address="198.51.100.2")) == [
-        f"lb1, lb2: keepalived_vip = {VIP}: lb2 has 198.51.100.2, outside of 192.0.2.0/24; choose one in the network that the balancers share"
-    ]
+@pytest.mark.parametrize(
+    "environment", [{}, {"LOG_LEVEL": "info"}, {"DRAIN_DELAY_MS": 1000, "DRAIN_TIMEOUT_MS": 20000}]
+)
+def test_the_role_s_own_time_for_a_stop_is_enough(environment):
+    assert faults(application(app_environment=environment)) == []
 
 
-def test_a_virtual_address_needs_two_hosts():
-    assert faults(balancer(1)) == [
-        f"lb1: keepalived_vip = {VIP}: only one host would hold it; add a second balancer to the inventory, or leave keepalived_vip out"
-    ]
+def test_a_drain_must_be_a_number():
+    (fault,) = faults(application(app_environment={"DRAIN_DELAY_MS": "soon"}))
+    assert "app_environment = {'DRAIN_DELAY_MS': 'soon'}: are not whole numbers of milliseconds" in fault
 
 
-def test_balancers_must_not_have_the_same_priority():
-    assert faults(balancer(1, keepalived_priority=100), balancer(2, keepalived_priority=100)) == [
-        "lb2: keepalived_priority = 100: is the priority of lb1 too; let them differ"
-    ]
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("preflight_clock_difference_seconds", "2 s", "is not a number"),
+        ("preflight_minimum_memory_mib", True, "is not a number"),
+        ("preflight_minimum_free_mib", 512, "is not a number of MiB for each path"),
+        ("preflight_minimum_free_mib", {"/": "much"}, "is not a number of MiB for each path"),
+        ("preflight_names", "db.example.com", "is not a list"),
+    ],
+)
+def test_a_limit_that_is_none_is_a_fault(variable, value, problem):
+    (fault,) = faults(host("app1", **{variable: value}))
+    assert fault.startswith(f"app1: {variable} = {value}: {problem}; write it as")
 
 
-@pytest.mark.parametrize("priority", [0, 255, "high"])
-def test_a_priority_must_be_one(priority):
-    assert faults(balancer(1, keepalived_priority=priority), balancer(2)) == [
-        f"lb1: keepalived_priority = {priority}: is not a number from 1 to 254; choose one"
-    ]
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_VARIABLES = [
+    "ansible_host",
+    "app_environment",
+    "app_listen_address",
+    "app_name",
+    "app_ports",
+    "app_release_file",
+    "app_stop_timeout_seconds",
+    "edge_certificate_file",
+    "edge_certificate_source",
+    "keepalived_interface",
+    "keepalived_priority",
+    "keepalived_router_id",
+    "keepalived_vip",
+    "load_balancer_check_fall",
+    "load_balancer_engine",
+    "load_balancer_health_port",
+    "load_balancer_server_names",
+    "load_balancer_status_address",
+    "load_balancer_upload_servers",
+    "platform_address",
+    "preflight_minimum_free_mib",
+    "preflight_minimum_memory_mib",
+    "preflight_names",
+]
 
 
-def test_balancers_must_share_one_router_id():
-    assert faults(balancer(1), balancer(2, keepalived_router_id=52)) == [
-        "lb1, lb2: keepalived_router_id = ['51', '52']: differs between hosts that share an address; set the same on each"
-    ]
-
-
-def test_a_router_id_must_be_one():
-    assert faults(balancer(1, keepalived_router_id=256), balancer(2, keepalived_router_id=256)) == [
-        "lb1, lb2: keepalived_router_id = 256: is not a number from 1 to 255; choose one"
-    ]
-
-
-def test_a_rank_left_to_the_role_serves_for_one_balancer_only():
-    quiet = {"keepalived_priority": None, "keepalived_router_id": None}
-    assert faults(balancer(1, **quiet), balancer(2)) == []
-    assert faults(balancer(1, **quiet), balancer(2, **quiet)) == [
-        "lb2: keepalived_priority is the priority of lb1 too; let them differ"
-    ]
+@settings(max_examples=300, deadline=None)
+@given(values=st.dictionaries(st.sampled_from(_VARIABLES), _VALUES, max_size=8))
+def test_whatever_a_variable_holds_it_is_judged_and_not_tripped_over(values):
+    whatever = host("lb1", defaults={**BALANCERS_DEFAULTS, **APPLICATIONS_DEFAULTS}, **values)
+    judged = platform(
+        *(whatever, balancer(2)),
+        groups={"load_balancers": ["lb1", "lb2"], "app_servers": ["lb1"]},
+        demands={"systems": {"load_balancers": ["Debian 13"]}, "files": ["app_release_file"]},
+    )
+    assert all(": " in str(fault) for fault in (*find_faults(judged), *find_hints(judged)))

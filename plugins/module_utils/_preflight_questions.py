@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each host of a platform is asked before anything is changed there."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
+    ADDRESS,
+    APPLICATIONS,
+    BALANCERS,
+    Host,
+    address,
+    members,
+    numbers,
+)
+
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  (looked for, not listened on)
+LOOPBACK = "127.0.0.1"
+SSH_PORT = 22
+
+_BALANCERS_OWN = ("nginx.service", "haproxy.service", "escala-backend-health.service")
+_BALANCERS_PROGRAMS = ("nginx", "haproxy")
+
+Groups = t.Mapping[str, t.Sequence[str]]
+Hosts = t.Mapping[str, Host]
+
+
+class Wanted(t.NamedTuple):
+    """A port that a service of ours will listen on, why, and whose listening is no fault: the unit's, or the program's where the unit is not known."""
+
+    port: int
+    address: str
+    reason: str
+    units: t.Collection[str]
+    programs: t.Collection[str]
+
+
+def wanted_ports(host: Host, groups: Groups) -> t.List[Wanted]:
+    """Every port of ours on a host, as far as the description can be read."""
+    found: t.List[Wanted] = []
+    if host.name in groups.get(BALANCERS, ()):
+        own = _place(host.setting("load_balancer_status_address") or host.values.get(ADDRESS))
+        places: t.List[t.Tuple[t.Any, str, str]] = [
+            (80, ANYWHERE[0], "clients come by it"),
+            (443, ANYWHERE[0], "clients come by it"),
+            (host.setting("load_balancer_health_port"), LOOPBACK, "load_balancer_health_port asks for it"),
+            (host.setting("load_balancer_status_port"), own, "load_balancer_status_port asks for it"),
+        ]
+        found += [
+            Wanted(port, place, reason, _BALANCERS_OWN, _BALANCERS_PROGRAMS)
+            for port, place, reason in places
+            if numbers([port])
+        ]
+    if host.name in groups.get(APPLICATIONS, ()):
+        place = _place(host.setting("app_listen_address"))
+        for port in numbers(host.setting("app_ports")):
+            unit = f"{host.setting('app_name')}@{port}.service"
+            found.append(Wanted(port, place, "app_ports asks for it", (unit,), ("node",)))
+    return found
+
+
+def _place(value: t.Any) -> str:
+    """An address to listen on; of one that cannot be read, nothing is said but that it may be any."""
+    return str(value) if address(value) else ANYWHERE[0]
+
+
+def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
+    """Whom a host must reach: a balancer every instance, and the balancers with which it shares an address."""
+    if host.name not in groups.get(BALANCERS, ()):
+        return []
+    found = [
+        {"name": other.name, "address": other.values[ADDRESS], "port": port}
+        for other in members(groups, hosts, APPLICATIONS)
+        for port in numbers(other.setting("app_ports"))
+        if address(other.values.get(ADDRESS))
+    ]
+    # VRRP has no port. Whether its packets come through shows when the balancers run; here it counts that the way is there.
+    found += [
+        {"name": other.name, "address": other.values[ADDRESS], "port": SSH_PORT, "ping": True}
+        for other in members(groups, hosts, BALANCERS)
+        if other.name != host.name and virtual_address(host) and address(other.values.get(ADDRESS))
+    ]
+    return found
+
+
+def virtual_address(host: Host) -> t.Optional[str]:
+    """The virtual address without its prefix length, None where none is asked for or it is no address."""
+    text = str(host.setting("keepalived_vip") or "").partition("/")[0]
+    return text if address(text) else None
+
+
+def questions(groups: Groups, hosts: Hosts) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """The options of preflight_info for each host. What the description has wrong is left out: it is a fault by itself."""
+    found: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for name, host in hosts.items():
+        free, names = host.setting("preflight_minimum_free_mib"), host.setting("preflight_names")
+        asks_for_address = name in groups.get(BALANCERS, ()) and host.has("keepalived_interface")
+        found[name] = {
+            "paths": [str(path) for path in free] if isinstance(free, t.Mapping) else [],
+            "names": [str(one) for one in names] if isinstance(names, (list, tuple)) else [],
+            "ports": sorted({wanted.port for wanted in wanted_ports(host, groups)}),
+            "reach": to_reach(host, groups, hosts),
+            "virtual_address": virtual_address(host) if asks_for_address else None,
+            "interface": host.values.get("keepalived_interface"),
+        }
+    return found
