@@ -111,9 +111,14 @@ def check_token(login: Place, body: t.Mapping[str, t.Any], token_key: str, check
     except OSError as error:
         return TOKEN.fails(f"the platform did not answer, {checked.url}: {problem(error)}", **evidence)
     if not accepted.good:
+        refused = accepted.status in (401, 403)
+        advice = (
+            "both must have the same key for tokens (JWT_SECRET) and the same database, or everybody would have to log in again"
+            if refused
+            else "name a path that answers 2xx to whoever is logged in"
+        )
         return TOKEN.fails(
-            f"the platform answered {accepted.status} to a token of the old server, {checked.url};"
-            " both must have the same key for tokens (JWT_SECRET) and the same database, or everybody would have to log in again",
+            f"the platform answered {accepted.status} to a token of the old server, {checked.url}; {advice}",
             status=accepted.status,
             **evidence,
         )

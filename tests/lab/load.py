@@ -93,10 +93,11 @@ class _ToVip(AbstractResolver):
 class Load:
     """Requests due at a steady rate, each taken by the next free worker; latency counts from when a request was due."""
 
-    def __init__(self, target: Target, rate: float, writes_per_second: float) -> None:
+    def __init__(self, target: Target, rate: float, writes_per_second: float, close_every: int = 0) -> None:
         self._target = target
         self._rate = rate
         self._writes_per_second = writes_per_second
+        self._close_every = close_every
         self._finish_at: int | None = None
         self._begun = threading.Event()
         self.result = Result()
@@ -161,8 +162,10 @@ class Load:
     async def _request(self, session: aiohttp.ClientSession, path: str, due: float, start: float) -> None:
         result = self.result
         result.requests += 1
+        last = self._close_every and result.requests % self._close_every == 0
+        headers = {"Connection": "close"} if last else {}
         try:
-            async with session.get(path) as answer:
+            async with session.get(path, headers=headers) as answer:
                 await answer.read()
                 if answer.ok and answer.status < 300:
                     result.latencies.append(time.monotonic() - due)
@@ -197,10 +200,19 @@ class Load:
 
 @contextlib.contextmanager
 def running_load(
-    target: Target, *, requests: int, rate: float = 400, writes_per_second: float = 2, save_to: Path | None = None
+    target: Target,
+    *,
+    requests: int,
+    rate: float = 400,
+    writes_per_second: float = 2,
+    close_every: int = 0,
+    save_to: Path | None = None,
 ) -> Iterator[Load]:
-    """A load that runs while the story does, and goes on until it has sent this many requests; its result is kept in a file."""
-    load = Load(target, rate, writes_per_second)
+    """A load that runs while the story does, and goes on until it has sent this many requests; its result is kept in a file.
+
+    With close_every, each so-manieth request ends its connection, so that clients open new ones all the time.
+    """
+    load = Load(target, rate, writes_per_second, close_every)
     trouble: list[BaseException] = []
 
     def run() -> None:

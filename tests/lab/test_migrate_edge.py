@@ -1,0 +1,192 @@
+"""The clients move from the old server's address to the platform and back, at work all the while."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.lab.edge import get
+from tests.lab.eventually import eventually
+from tests.lab.handle import Lab, playbook
+from tests.lab.load import Load, running_load
+from tests.lab.measurements import record
+from tests.lab.target import Target
+from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
+
+OLD_SERVER = "legacy1"
+# Every connection ends soon, so that the clients of a server without a balancer meet its address again and again.
+CLOSE_EVERY = 4
+
+
+@pytest.fixture
+def old(lab: Lab, target: Target) -> Target:
+    """The same users at the address that they have always known."""
+    url = json.loads(lab.verb("endpoints", "--json").stdout)["legacy_url"]
+    return dataclasses.replace(target, base_url=url, vip=urlsplit(url).hostname)
+
+
+@pytest.fixture
+def old_state(lab: Lab) -> Iterator[None]:
+    """The clients are on the old server before and after the story, however it ended."""
+    yield
+    if _traces(lab):
+        print(playbook("rollback_edge.yml").stdout)
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+@pytest.mark.soak(runs=3)
+def test_no_client_notices_the_move_to_the_platform_or_back(
+    lab: Lab, target: Target, old: Target, instances: list[str], output: Path
+) -> None:
+    client = _Client(old, token=_login(old))
+    uploaded_before = client.upload(b"from before")
+    with running_load(old, requests=REQUESTS, close_every=CLOSE_EVERY, save_to=output / "load.json") as load:
+        eventually("the old server answers the load", lambda: load.result.by_instance[OLD_SERVER] > 2000, within=30)
+        assert set(load.result.by_instance) == {OLD_SERVER}
+        seconds = _done("migrate_edge.yml", output)
+        record("migrate_edge", seconds, "s", what="clients moved to the platform: the playbook's time")
+        _wait_until_answered_by(load, instances, 500)
+        _assert_silent(load, [OLD_SERVER], 2000)
+        for place in (old, target):
+            assert _Client(place, client.token).ask("GET", "/api/me")[0] == 200
+        uploaded_after = client.upload(b"from after")
+        for place in (old, target):
+            reader = _Client(place, client.token)
+            assert reader.ask("GET", f"/api/uploads/{uploaded_before}") == (200, b"from before")
+            assert reader.ask("GET", f"/api/uploads/{uploaded_after}") == (200, b"from after")
+        seconds = _done("rollback_edge.yml", output)
+        record("rollback_edge", seconds, "s", what="clients given back to the old server: the playbook's time")
+        _wait_until_answered_by(load, [OLD_SERVER], 500)
+        _assert_silent(load, instances, 1000)
+    assert client.ask("GET", f"/api/uploads/{uploaded_after}") == (200, b"from after")
+    assert_nobody_noticed(load.result, "migrate_edge", "clients moved from the old server to the platform and back")
+    assert not _traces(lab)
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+def test_a_second_run_changes_nothing_either_way(output: Path) -> None:
+    for name in ("migrate_edge.yml", "rollback_edge.yml"):
+        assert playbook(name, "--check").returncode == 0
+        _done(name, output)
+        again = playbook(name)
+        assert "changed=0" in _recap(again.stdout), again.stdout
+        checked = playbook(name, "--check")
+        assert "changed=0" in _recap(checked.stdout), checked.stdout
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        # The login's answer has a text under that key as well, and it is no token of anybody's key.
+        ("migrate_edge_token_key=tokenType", "the platform answered 401 to a token of the old server"),
+        ("migrate_edge_login_path=/api/nothing", "answered 404 without accessToken"),
+        ("migrate_edge_address=10.77.0.21", "connection refused"),
+        ("migrate_edge_ca_file=/nowhere/ca.pem", "/nowhere/ca.pem does not exist"),
+    ],
+)
+def test_clients_stay_where_the_platform_would_not_know_them(lab: Lab, broken: str, said: str) -> None:
+    run = playbook("migrate_edge.yml", "--extra-vars", broken)
+    assert run.returncode != 0
+    assert "Nothing was changed. Mend these first:" in run.stdout
+    assert said in " ".join(run.stdout.split())
+    assert "changed=0" in _recap(run.stdout)
+    assert not _traces(lab)
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+def test_without_the_relay_the_old_server_answers_and_both_come_back(
+    lab: Lab, old: Target, instances: list[str], output: Path
+) -> None:
+    _done("migrate_edge.yml", output)
+    lab.on(OLD_SERVER, "kill -KILL $(cat /run/escala-edge-relay/nginx.pid)")
+    eventually("the old server answers for its relay", lambda: _answered_by(old) == OLD_SERVER, within=1, every=0.05)
+    eventually("the relay is back by itself", lambda: _answered_by(old) in instances, within=5)
+    lab.on(OLD_SERVER, "systemctl restart nftables")
+    eventually("the firewall's restart takes nothing away", lambda: _answered_by(old) in instances, within=2)
+    lab.verb("stop", OLD_SERVER)
+    lab.verb("start", OLD_SERVER)
+    eventually(
+        "the old address leads to the platform after a reboot", lambda: _answered_by(old) in instances, within=60
+    )
+
+
+class _Client:
+    """Plain requests of one user at one place."""
+
+    def __init__(self, place: Target, token: str = "") -> None:
+        self.place = place
+        self.token = token
+
+    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, bytes]:
+        headers = {"Authorization": f"Bearer {self.token}"} | ({"Content-Type": kind} if kind else {})
+        answer = get(self.place, path, 15, method=method, headers=headers, body=body)
+        return answer.status, answer.read()
+
+    def upload(self, content: bytes) -> str:
+        mark = uuid.uuid4().hex
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="story.txt"\r\nContent-Type: text/plain\r\n\r\n'
+        body = head.encode() + content + f"\r\n--{mark}--\r\n".encode()
+        status, said = self.ask("POST", "/api/uploads", body, f"multipart/form-data; boundary={mark}")
+        assert status == 201, said
+        return str(json.loads(said)["id"])
+
+
+def _login(place: Target) -> str:
+    body = json.dumps({"tenant": place.tenant, "email": place.email, "password": place.password}).encode()
+    status, said = _Client(place).ask("POST", "/api/auth/login", body, "application/json")
+    assert status == 200, said
+    return str(json.loads(said)["accessToken"])
+
+
+def _answered_by(place: Target) -> str:
+    try:
+        answer = get(place, "/health/ready", 2)
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    return answer.headers.get("X-Served-By", "") if answer.status == 200 else ""
+
+
+def _traces(lab: Lab) -> str:
+    """What the migration has on the old server: its units and its table."""
+    return lab.on(OLD_SERVER, "ls /etc/systemd/system | grep escala-edge; nft list tables | grep escala; true")
+
+
+def _done(name: str, output: Path) -> float:
+    begin = time.monotonic()
+    run = playbook(name)
+    (output / f"{name}.log").write_text(run.stdout + run.stderr)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    return time.monotonic() - begin
+
+
+def _recap(text: str) -> str:
+    """The line of the recap that is the old server's."""
+    return next(line for line in text[text.index("PLAY RECAP") :].splitlines() if line.startswith(OLD_SERVER))
+
+
+def _wait_until_answered_by(load: Load, names: list[str], more: int) -> None:
+    counts = load.result.by_instance
+    before = {name: counts[name] for name in names}
+    eventually(
+        f"{', '.join(names)} answer the load",
+        lambda: all(counts[name] > before[name] + more for name in names),
+        within=60,
+    )
+
+
+def _assert_silent(load: Load, names: list[str], requests: int) -> None:
+    """Whoever has been left gets nothing of the next requests; connections from before have ended."""
+    counts = load.result.by_instance
+    before = {name: counts[name] for name in names}
+    enough = load.result.requests + requests
+    eventually(f"{requests} more requests are sent", lambda: load.result.requests > enough, within=60)
+    assert {name: counts[name] for name in names} == before
