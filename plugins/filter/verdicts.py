@@ -18,11 +18,11 @@ version_added: "0.1.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Takes the results of a C(*_check) module by the hosts on which it ran, and returns their verdicts in one list.
+  - Takes the results of C(*_check) modules by the hosts on which they ran, and returns their verdicts in one list.
   - A host that could not be reached adds a failed verdict of its own. A result without verdicts is an error.
 options:
   _input:
-    description: What was registered on each host, by the host's name.
+    description: What was registered on each host, by the host's name; a list where several tasks registered something.
     type: dict
     required: true
 seealso:

@@ -11,7 +11,7 @@ import shutil
 import typing as t
 
 
-class NothingKept(Exception):
+class NothingKeptError(Exception):
     """There is no copy to go back to."""
 
 
@@ -39,7 +39,7 @@ def restore(paths: t.Sequence[str], directory: str, check_mode: bool = False) ->
     """Put the copies back, and return the paths that were another. They count as changed now, so what runs is older than they are."""
     _mend(directory)
     if not os.path.isdir(directory):
-        raise NothingKept(f"{directory} does not exist, so nothing was ever seen well here")
+        raise NothingKeptError(f"{directory} does not exist, so nothing was ever seen well here")
     changed = [path for path in paths if not _same(path, copy_of(directory, path))]
     if not check_mode:
         for path in changed:

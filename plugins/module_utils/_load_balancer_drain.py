@@ -180,7 +180,7 @@ def ask_socket(path: str, command: str, timeout_seconds: float = 5) -> str:
         connection.settimeout(timeout_seconds)
         connection.connect(path)
         connection.sendall(f"{command}\n".encode())
-        parts = []
+        parts: t.List[bytes] = []
         while True:
             part = connection.recv(65536)
             if not part:

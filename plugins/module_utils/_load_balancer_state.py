@@ -122,7 +122,7 @@ def fetch_status(engine: str, address: str, port: int, timeout_seconds: float) -
     """What the status address answers; raises OSError."""
     answer = get(Endpoint(address, port, address, timeout_seconds), STATUS_PATHS[engine])
     if not answer.good:
-        raise OSError(f"{STATUS_PATHS[engine]} answered {answer.status}")
+        raise OSError(f"answered {answer.status}; see whether {engine} is the engine there")
     return answer.body.decode("utf-8", "replace")
 
 

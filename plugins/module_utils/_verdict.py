@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections.abc import Mapping
 
 Verdict = t.Dict[str, t.Any]
 
@@ -96,19 +97,23 @@ def outcome(verdicts: t.Sequence[Verdict]) -> t.Dict[str, t.Any]:
     }
 
 
-def gather(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[Verdict]:
-    """The verdicts that a task registered on several hosts; a host that could not be reached fails one of its own.
+def gather(results: t.Mapping[str, t.Any]) -> t.List[Verdict]:
+    """The verdicts that tasks registered on several hosts; a host that could not be reached fails one of its own.
 
-    Raises ValueError for a result without verdicts, since nothing judged must not pass for nothing wrong.
+    A host has one result, or several in a list. Raises ValueError for a result without verdicts, since nothing judged must not pass for
+    nothing wrong; only a host that was seen to be unreachable may have results that were skipped.
     """
     verdicts: t.List[Verdict] = []
-    for host, result in results.items():
-        if result.get("unreachable"):
+    for host, of_host in results.items():
+        several = [of_host] if isinstance(of_host, Mapping) else list(of_host)
+        away = any(result.get("unreachable") for result in several)
+        if away:
             place = re.sub(r"[^a-z0-9]", "_", host.lower())
             check = Check(0, f"host_reachable_{place}", f"{host} can be reached")
             verdicts.append(check.fails(f"{host} could not be reached, so nothing there was checked; bring it back"))
-        elif "verdicts" in result:
-            verdicts.extend(validated(verdict) for verdict in result["verdicts"])
-        else:
-            raise ValueError(f"the result of {host} has no verdicts: {result.get('msg', 'it was skipped')}")
+        for result in several:
+            if "verdicts" in result:
+                verdicts.extend(validated(verdict) for verdict in result["verdicts"])
+            elif not away:
+                raise ValueError(f"the result of {host} has no verdicts: {result.get('msg', 'it was skipped')}")
     return verdicts

@@ -70,7 +70,7 @@ paths:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._known_good import NothingKept, keep, restore
+from ansible_collections.escala.ha.plugins.module_utils._known_good import NothingKeptError, keep, restore
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def main() -> None:
             changed = keep(params["paths"], params["directory"], params["replace"], module.check_mode)
         else:
             changed = restore(params["paths"], params["directory"], module.check_mode)
-    except (NothingKept, OSError) as error:
+    except (NothingKeptError, OSError) as error:
         module.fail_json(msg=f"{params['directory']}: {error}")
     module.exit_json(changed=bool(changed), paths=changed)
 

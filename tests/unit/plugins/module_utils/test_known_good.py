@@ -2,26 +2,28 @@ import os
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils._known_good import NothingKept, copy_of, keep, restore
+from ansible_collections.escala.ha.plugins.module_utils._known_good import NothingKeptError, copy_of, keep, restore
+
+
+class Place:
+    """A service's folder and link, and where they are kept."""
+
+    def __init__(self, root):
+        self.folder = root / "etc"
+        self.link = root / "current"
+        self.unit = root / "app.service"
+        self.directory = str(root / "kept")
+        self.paths = [str(self.folder), str(self.link), str(self.unit)]
+        (self.folder / "credentials").mkdir(parents=True, mode=0o700)
+        (self.folder / "credentials" / "KEY").write_text("old")
+        (self.folder / "credentials" / "KEY").chmod(0o600)
+        (self.folder / "environment").write_text("A=1")
+        self.link.symlink_to("releases/old")
 
 
 @pytest.fixture
 def place(tmp_path):
-    class Place:
-        """A service's folder and link, and where they are kept."""
-
-        folder = tmp_path / "etc"
-        link = tmp_path / "current"
-        unit = tmp_path / "app.service"
-        directory = str(tmp_path / "kept")
-        paths = [str(folder), str(link), str(unit)]
-
-    (Place.folder / "credentials").mkdir(parents=True, mode=0o700)
-    (Place.folder / "credentials" / "KEY").write_text("old")
-    (Place.folder / "credentials" / "KEY").chmod(0o600)
-    (Place.folder / "environment").write_text("A=1")
-    Place.link.symlink_to("releases/old")
-    return Place
+    return Place(tmp_path)
 
 
 def test_what_was_kept_comes_back_whole_and_counts_as_changed_now(place):
@@ -92,5 +94,5 @@ def test_nobody_else_may_read_the_copy(place):
 
 
 def test_going_back_to_nothing_is_an_error(place):
-    with pytest.raises(NothingKept, match="nothing was ever seen well here"):
+    with pytest.raises(NothingKeptError, match="nothing was ever seen well here"):
         restore(place.paths, place.directory)

@@ -1,0 +1,38 @@
+"""Further releases of the reference application, made of the one that the lab has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import yaml
+
+from tests.lab.handle import ROOT
+
+_BROKEN = 'console.error("this release was broken on purpose"); process.exit(1);\n'
+
+
+def first() -> Path:
+    """The release that the inventory names."""
+    inventory = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())
+    return Path(inventory["all"]["vars"]["lab_app_release_file"])
+
+
+def another(folder: Path, name: str, *, broken: bool = False) -> Path:
+    """A release of another version; a broken one ends as soon as it is started."""
+    tree = folder / name
+    with tarfile.open(first()) as archive:
+        archive.extractall(tree, filter="tar")
+    said = json.loads((tree / "release.json").read_text())
+    (tree / "release.json").write_text(json.dumps(said | {"version": name}))
+    if broken:
+        (tree / "backend/dist/server.js").write_text(_BROKEN)
+    archive_file = folder / f"{name}.tar.gz"
+    # release.json is the last member: where it is, everything is.
+    members = [path.name for path in sorted(tree.iterdir()) if path.name != "release.json"]
+    subprocess.run(
+        ["tar", "-C", tree, "-czf", archive_file, "--owner=0", "--group=0", *members, "release.json"], check=True
+    )
+    return archive_file

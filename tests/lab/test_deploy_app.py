@@ -1,0 +1,174 @@
+"""A new release on a platform that serves: nobody notices a good one, a broken one goes back, and a run that was killed is made good."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.edge import instances_that_answer
+from tests.lab.eventually import eventually
+from tests.lab.handle import ROOT, Lab, command_of, playbook
+from tests.lab.load import running_load
+from tests.lab.measurements import record
+from tests.lab.release import another
+from tests.lab.rotation import out_of_rotation, watching_rotation
+from tests.lab.target import Target
+from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
+
+SECOND = "tenant_app-second"
+# A request that was under way when its instance was drained may still be answered.
+SETTLED_SECONDS = 1.0
+
+
+def deploying(release: Path, *arguments: str) -> list[str]:
+    """How a release is deployed that the inventory does not name."""
+    return ["--extra-vars", f"app_release_file={release}", *arguments]
+
+
+@pytest.fixture
+def _first_release_again(whole_platform: None) -> Iterator[None]:
+    """Leave the platform with the release that the inventory names."""
+    yield
+    done = playbook("deploy_app.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+pytestmark = pytest.mark.usefixtures("_first_release_again")
+
+
+def releases(lab: Lab) -> dict[str, str]:
+    """The release that each host has for its current one, balancers included."""
+    links = {"app_servers": "/opt/tenant-app/current", "load_balancers": "/srv/frontend/current"}
+    return {
+        host: lab.on(host, f"readlink {link}").strip().rpartition("/")[2]
+        for group, link in links.items()
+        for host in lab.group(group)
+    }
+
+
+def processes(lab: Lab) -> dict[str, str]:
+    """When each instance was started and which process it is, by host."""
+    show = "systemctl show --property=Id,MainPID,ExecMainStartTimestampMonotonic 'tenant-app@*'"
+    return {host: lab.on(host, show) for host in lab.group("app_servers")}
+
+
+def started(lab: Lab, instance: str) -> float:
+    """When an instance was started last, in seconds of time.time()."""
+    host, _, port = instance.rpartition("-")
+    shown = f"$(systemctl show --property=ExecMainStartTimestamp --value tenant-app@{port})"
+    return float(lab.on(host, f'date +%s.%N --date "{shown}"'))
+
+
+def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_rotation(
+    lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
+) -> None:
+    release = another(tmp_path, SECOND)
+    with running_load(target, requests=REQUESTS, save_to=output / "load.json") as load:
+        eventually("the load is steady", lambda: load.result.requests > REQUESTS // 10, within=30)
+        with watching_rotation(lab, "lb1", load.result.by_instance) as watch:
+            begin = time.monotonic()
+            done = playbook("deploy_app.yml", *deploying(release))
+            seconds = time.monotonic() - begin
+        (output / "deploy.log").write_text(done.stdout)
+        answered = dict(load.result.by_instance)
+        eventually(
+            "every instance answers again",
+            lambda: all(load.result.by_instance[name] > answered[name] + 50 for name in instances),
+            within=30,
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert set(releases(lab).values()) == {SECOND}
+    for name in instances:
+        (away,) = watch.were_away(name)
+        assert away[0] < started(lab, name) < away[1], f"{name} was restarted while it was in rotation"
+        assert watch.answers(name, away[0] + SETTLED_SECONDS, started(lab, name)) == 0
+    assert all(len({name.split("-")[0] for name in away}) <= 1 for _moment, away, _answers in watch.seen)
+    assert_nobody_noticed(load.result, "deploy", "a release over both hosts")
+    record("deploy_seconds", seconds, "s", what="deploy_app.yml over two hosts, under load")
+
+    before = processes(lab)
+    with watching_rotation(lab, "lb2") as watch:
+        again = playbook("deploy_app.yml", *deploying(release))
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert set(re.findall(r"\bchanged=(\d+)", again.stdout)) == {"0"}
+    assert processes(lab) == before
+    assert {away for _moment, away, _answers in watch.seen} == {frozenset()}
+
+
+def test_a_release_that_never_becomes_ready_goes_back_by_itself(
+    lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
+) -> None:
+    release = another(tmp_path, "tenant_app-broken", broken=True)
+    before, others = releases(lab), processes(lab)["app2"]
+    with running_load(target, requests=REQUESTS, save_to=output / "load.json") as load:
+        eventually("the load is steady", lambda: load.result.requests > REQUESTS // 10, within=30)
+        done = playbook("deploy_app.yml", *deploying(release, "--extra-vars", "app_ready_timeout_seconds=10"))
+    (output / "deploy.log").write_text(done.stdout + done.stderr)
+    assert done.returncode != 0
+    message = " ".join((done.stdout + done.stderr).split())
+    went_back = f"The host has gone back to {before['app1']} and serves again"
+    assert f"app1: the release tenant_app-broken did not become ready. {went_back}" in message
+    assert "tenant-app@3001.service is not ready after 10 s" in message
+    assert "this release was broken on purpose" in message
+    assert releases(lab) == before
+    assert processes(lab)["app2"] == others
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+    assert instances_that_answer(target, 4 * len(instances)) == set(instances)
+    assert_nobody_noticed(load.result, "deploy_broken", "a release that never becomes ready")
+
+
+def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:
+    release = another(tmp_path, SECOND)
+    command, environment, folder = command_of("deploy_app.yml", *deploying(release))
+    quiet = subprocess.DEVNULL
+    run = subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+    of_app1 = [name for name in instances if name.startswith("app1-")]
+    try:
+        eventually(
+            "app1 is out of rotation at both balancers",
+            lambda: all(sorted(away) == of_app1 for away in out_of_rotation(lab).values()),
+            within=120,
+        )
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    proof = playbook("verify.yml", "--extra-vars", "verify_timeout_seconds=1")
+    assert proof.returncode != 0
+    report = json.loads((ROOT / "inventories/lab/.state/report.json").read_text())
+    reasons = {verdict["name"]: verdict["reason"] for verdict in report["verdicts"] if not verdict["passed"]}
+    for balancer in ("lb1", "lb2"):
+        assert "app1-3001" in reasons[f"backends_in_rotation_from_{balancer}"]
+        assert "deploy_app.yml" in reasons[f"backends_in_rotation_from_{balancer}"]
+    done = playbook("deploy_app.yml", *deploying(release))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert set(releases(lab).values()) == {SECOND}
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+
+
+def test_a_release_that_the_controller_does_not_have_changes_nothing(lab: Lab) -> None:
+    before = releases(lab), processes(lab)
+    done = playbook("deploy_app.yml", *deploying(Path("/nowhere/app.tar.gz")))
+    assert done.returncode != 0
+    assert "app_release_file = /nowhere/app.tar.gz: the controller has no such .tar.gz" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
+    assert (releases(lab), processes(lab)) == before
+
+
+def test_a_migration_that_fails_restarts_nothing(lab: Lab, tmp_path: Path) -> None:
+    release = another(tmp_path, SECOND)
+    before = releases(lab), processes(lab)
+    done = playbook("deploy_app.yml", *deploying(release, "--extra-vars", "app_migrate_command=/bin/false"))
+    assert done.returncode != 0
+    message = " ".join((done.stdout + done.stderr).split())
+    assert f"app1: the database could not be brought to the release {SECOND}. No instance was restarted" in message
+    assert (releases(lab), processes(lab)) == before
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
