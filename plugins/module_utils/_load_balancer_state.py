@@ -246,10 +246,16 @@ def _serves(backend: t.Mapping[str, t.Any]) -> bool:
 
 def _told(backend: t.Mapping[str, t.Any]) -> str:
     """The state of a backend for a person: what, since when, why."""
-    reason = f": {backend['reason']}" if backend["reason"] and backend["state"] != UP else ""
-    place = "in rotation" if backend["in_rotation"] else "not in rotation"
-    words = place if backend["state"] == UP else f"{backend['state']}, {place},"
-    return f"{words} since {backend['since']} ({_ago(backend['since_seconds_ago'])}){reason}"
+    since = f"since {_clock(backend['since'])} ({_ago(backend['since_seconds_ago'])})"
+    if backend["state"] == UP:
+        return f"{'in rotation' if backend['in_rotation'] else 'ready and not in rotation'} {since}"
+    still = ", yet in rotation," if backend["in_rotation"] else ""
+    reason = backend["reason"].partition("drained; ")[2] or backend["reason"]
+    return f"{backend['state']}{still} {since}{f': {reason}' if reason else ''}"
+
+
+def _clock(iso: str) -> str:
+    return iso.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _next_step(backends: t.Sequence[t.Mapping[str, t.Any]]) -> str:

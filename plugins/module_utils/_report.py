@@ -36,6 +36,7 @@ a { color: inherit; }
 h1 [lang="pt-BR"], h2 [lang="pt-BR"] { display: block; font-size: .8em; font-weight: 400; }
 .banner, .check { border: 1px solid var(--line); border-left-width: .4rem; border-radius: .3rem; padding: .75rem 1rem; }
 .banner { margin: 1rem 0; font-size: 1.1rem; font-weight: 600; }
+.banner p { font-size: 1rem; margin: .5rem 0 0; }
 .banner ul { font-size: 1rem; font-weight: 400; margin: .5rem 0 0; padding-left: 1.2rem; }
 .check { margin: .75rem 0; break-inside: avoid; display: grid; grid-template-columns: 7.5rem 1fr; gap: 0 1rem; }
 .passed { border-left-color: var(--good); }
@@ -139,7 +140,8 @@ def _banner(report: Report) -> str:
         f'<li><a href="#{_text(verdict["name"])}">{_text(verdict["title"])}</a> {_title_in_portuguese(verdict)}</li>'
         for verdict in failed(report["verdicts"])
     )
-    return f'<div class="banner failed">{english} {_portuguese(portuguese)}<ul>{links}</ul></div>'
+    lead = f"<p>This does not hold: {_portuguese('Isto não vale:')}</p>"
+    return f'<div class="banner failed">{english} {_portuguese(portuguese)}{lead}<ul>{links}</ul></div>'
 
 
 def _sections(verdicts: t.Sequence[Verdict]) -> str:
@@ -172,9 +174,17 @@ def _card(verdict: Verdict) -> str:
 
 def _evidence(evidence: t.Mapping[str, t.Any]) -> str:
     rows = "".join(
-        f"<dt>{_text(label.replace('_', ' '))}</dt><dd>{_text(_value(value))}</dd>" for label, value in evidence.items()
+        f"<dt>{_text(label.replace('_', ' '))}</dt><dd>{'<br>'.join(_text(line) for line in _lines(value))}</dd>"
+        for label, value in evidence.items()
     )
     return f"<dl>{rows}</dl>" if rows else ""
+
+
+def _lines(value: t.Any) -> t.List[str]:
+    """A value for a person: what has several parts has a line for each."""
+    if isinstance(value, dict) and value:
+        return [f"{key}: {_value(inner)}" for key, inner in value.items()]
+    return [_value(value)]
 
 
 def _value(value: t.Any) -> str:
@@ -184,7 +194,7 @@ def _value(value: t.Any) -> str:
         return ", ".join(_value(inner) for inner in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return "none" if value in (None, "") else str(value)
 
 
 def _title_in_portuguese(verdict: Verdict) -> str:

@@ -114,7 +114,7 @@ def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     (output / "deploy.log").write_text(done.stdout + done.stderr)
     assert done.returncode != 0
     message = " ".join((done.stdout + done.stderr).split())
-    went_back = f"The host has gone back to {before['app1']} and serves again"
+    went_back = f"The host has gone back to {before['app1']} and serves"
     assert f"app1: the release tenant_app-broken did not become ready. {went_back}" in message
     assert "tenant-app@3001.service is not ready after 10 s" in message
     assert "this release was broken on purpose" in message

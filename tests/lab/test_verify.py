@@ -14,6 +14,7 @@ from tests.lab.measurements import record
 
 REPORT = ROOT / "inventories" / "lab" / ".state" / "report.json"
 LIMIT_SECONDS = 10
+AWAY_SECONDS = 15
 
 pytestmark = pytest.mark.usefixtures("whole_platform")
 
@@ -43,8 +44,30 @@ def test_an_instance_that_is_down_fails_the_proof_by_its_name(lab: Lab) -> None:
         lab.on("app2", "systemctl start tenant-app@3002")
     assert done.returncode != 0
     report = json.loads(REPORT.read_text())
-    names = ["every_instance_answers", "instances_ready_from_lb1", "instances_ready_from_lb2"]
+    names = [
+        "backends_in_rotation_from_lb1",
+        "backends_in_rotation_from_lb2",
+        "every_instance_answers",
+        "instances_ready_from_lb1",
+        "instances_ready_from_lb2",
+    ]
     assert sorted(report["failed"]) == names
     for name in names:
         assert re.search(rf"- {name}: .*app2-3002", done.stdout)
-    assert "3 of 8 checks failed" in done.stdout
+    assert f"5 of {report['checks']} checks failed" in done.stdout
+
+
+def test_a_balancer_without_power_is_found_out_quickly(lab: Lab) -> None:
+    lab.verb("kill", "lb2")
+    try:
+        begin = time.monotonic()
+        done = playbook("verify.yml")
+        seconds = time.monotonic() - begin
+    finally:
+        lab.verb("start", "lb2")
+    assert done.returncode != 0
+    failed = set(json.loads(REPORT.read_text())["failed"])
+    assert {"host_reachable_lb2", "every_balancer_serves", "one_virtual_ip_holder"} <= failed
+    assert not {"every_instance_answers", "backends_in_rotation_from_lb1"} & failed
+    record("verify_balancer_away", seconds, "s", AWAY_SECONDS, what="verify.yml with a balancer without power")
+    assert seconds <= widened(AWAY_SECONDS)
