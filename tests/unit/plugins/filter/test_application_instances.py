@@ -24,6 +24,15 @@ def test_other_variables_can_hold_address_and_ports():
     assert found == [{"name": "app1-80", "address": "192.0.2.21", "port": 80}]
 
 
+@pytest.mark.parametrize(
+    ("listens_on", "reached_at"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "192.0.2.21"), ("::", "192.0.2.21")],  # noqa: S104
+)
+def test_an_instance_is_reached_where_it_listens(listens_on, reached_at):
+    hostvars = {"app1": {"platform_address": "192.0.2.21", "app_ports": [3001], "app_listen_address": listens_on}}
+    assert application_instances(["app1"], hostvars)[0]["address"] == reached_at
+
+
 @pytest.mark.parametrize("missing", ["platform_address", "app_ports"])
 def test_a_variable_that_is_not_set_is_named_with_its_host(missing):
     variables = {"platform_address": "192.0.2.21", "app_ports": [3001]}
