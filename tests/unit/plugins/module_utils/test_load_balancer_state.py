@@ -90,6 +90,13 @@ def test_every_status_of_haproxy_has_a_meaning(status, meant, reason):
     assert (backend.address, backend.port) == ("10.77.0.21", 3001)
 
 
+def test_what_a_real_checker_said_is_read():
+    seen = state.parse_nginx(recorded("nginx.json"), NOW)
+    assert [one.name for one in seen.backends] == ["app1-3001", "app2-3001", "app1-3002", "app2-3002"]
+    assert {(one.state, one.in_rotation, one.reason) for one in seen.backends} == {("up", True, "ready")}
+    assert all(0 < seen.checked_at - one.since < 86400 for one in seen.backends)
+
+
 def test_what_the_checker_beside_nginx_said_is_read():
     seen = observation()
     assert seen["backends"][0] == {
