@@ -71,6 +71,36 @@ passed:
   description: Whether every verdict passed.
   returned: always
   type: bool
+  sample: true
+msg:
+  description: How many checks passed, and the name and reason of each that failed.
+  returned: always
+  type: str
+  sample: 1 of 1 checks passed
+verdicts:
+  description: What was judged, and why it was judged so.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    etapa:
+      description: The stage of the roadmap that the verdict proves.
+      type: int
+    name:
+      description: A name for programs.
+      type: str
+    title:
+      description: What must hold, in one sentence.
+      type: str
+    passed:
+      description: Whether it holds.
+      type: bool
+    reason:
+      description: What was seen against which limit, and the next step where the check failed.
+      type: str
+    evidence:
+      description: The values behind the verdict.
+      type: dict
   sample:
     - etapa: 1
       name: token_accepted
