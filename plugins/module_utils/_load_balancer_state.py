@@ -85,7 +85,7 @@ def parse_haproxy(text: str, now: float) -> Seen:
 
 
 def _haproxy_backend(row: t.Mapping[str, str], now: float) -> Backend:
-    address, _, port = (row.get("addr") or "").rpartition(":")
+    address, _colon, port = (row.get("addr") or "").rpartition(":")
     state = _haproxy_state(row["status"])
     return Backend(
         name=row["svname"],

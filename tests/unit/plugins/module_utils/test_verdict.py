@@ -81,7 +81,11 @@ def test_a_host_that_was_away_fails_a_check_of_its_own():
 
 def test_a_host_may_have_several_results_and_what_was_skipped_after_it_was_away_is_nothing():
     results = {"lb1": ({"verdicts": [GOOD]}, {"verdicts": [BAD]}), "lb2": ({"unreachable": True}, {"skipped": True})}
-    assert [verdict["name"] for verdict in _verdict.gather(results)] == [GOOD["name"], BAD["name"], "host_reachable_lb2"]
+    assert [verdict["name"] for verdict in _verdict.gather(results)] == [
+        GOOD["name"],
+        BAD["name"],
+        "host_reachable_lb2",
+    ]
     with pytest.raises(ValueError, match="lb1 has no verdicts: it was skipped"):
         _verdict.gather({"lb1": [{"verdicts": [GOOD]}, {"skipped": True}]})
 
