@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("whole_platform")
 
 
 @pytest.fixture
-def server(lab: Lab, target: Target, tmp_path: Path) -> Iterator[AcmeServer]:
+def server(whole_platform: None, lab: Lab, target: Target, tmp_path: Path) -> Iterator[AcmeServer]:
     """Pebble on the lab's gateway, and the platform's own certificate back when the story is over."""
     gateway = f"{target.vip.rpartition('.')[0]}.1"
     with running_acme_server(gateway, target.vip, tmp_path / "acme") as server:

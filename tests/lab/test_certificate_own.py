@@ -97,7 +97,7 @@ class SlowUpload:
 
 
 @pytest.fixture
-def _ours_again(lab: Lab, target: Target) -> Iterator[None]:
+def _ours_again(whole_platform: None, lab: Lab, target: Target) -> Iterator[None]:
     yield
     from_the_platform_s_own_authority(lab, target)
 
