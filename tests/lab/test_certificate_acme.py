@@ -21,14 +21,25 @@ pytestmark = pytest.mark.usefixtures("whole_platform")
 
 
 @pytest.fixture
-def server(whole_platform: None, lab: Lab, target: Target, tmp_path: Path) -> Iterator[AcmeServer]:
-    """Pebble on the lab's gateway, and the platform's own certificate back when the story is over."""
-    gateway = f"{target.vip.rpartition('.')[0]}.1"
-    with running_acme_server(gateway, target.vip, tmp_path / "acme") as server:
-        try:
-            yield server
-        finally:
-            from_the_platform_s_own_authority(lab, target)
+def back_to_ours(whole_platform: None, lab: Lab, target: Target) -> Iterator[None]:
+    """The platform's own certificate again when the story is over."""
+    yield
+    from_the_platform_s_own_authority(lab, target)
+
+
+def gateway(target: Target) -> str:
+    """The machine's own address in the lab's network."""
+    return f"{target.vip.rpartition('.')[0]}.1"
+
+
+def settings(server: AcmeServer, folder: Path) -> dict[str, object]:
+    return {
+        "edge_certificate_source": "acme",
+        "edge_certificate_directory": str(folder / "controller"),
+        "edge_certificate_acme_directory_url": server.directory_url,
+        "edge_certificate_acme_ca_file": str(server.ca_file),
+        "edge_certificate_acme_contact": "operator@example.com",
+    }
 
 
 def served(lab: Lab, target: Target, server: AcmeServer) -> dict[str, x509.Certificate]:
@@ -40,20 +51,22 @@ def served(lab: Lab, target: Target, server: AcmeServer) -> dict[str, x509.Certi
     }
 
 
+@pytest.fixture
+def server(back_to_ours: None, target: Target, tmp_path: Path) -> Iterator[AcmeServer]:
+    """Pebble on the lab's gateway, which finds the platform where clients do."""
+    with running_acme_server(gateway(target), target.vip, tmp_path / "acme") as server:
+        yield server
+
+
 def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed(
     lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
 ) -> None:
-    acme = {
-        "edge_certificate_source": "acme",
-        "edge_certificate_directory": str(tmp_path / "controller"),
-        "edge_certificate_acme_directory_url": server.directory_url,
-        "edge_certificate_acme_ca_file": str(server.ca_file),
-        "edge_certificate_acme_contact": "operator@example.com",
-    }
     either = dataclasses.replace(target, ca_file=str(bundle(tmp_path / "either.pem", target.ca_file, server.root_file)))
 
     def renew(*arguments: str, **more: object) -> dict[str, int]:
-        done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(acme | more), *arguments)
+        done = playbook(
+            "renew_certificates.yml", "--extra-vars", json.dumps(settings(server, tmp_path) | more), *arguments
+        )
         assert done.returncode == 0, done.stdout[-3000:]
         return changed(done.stdout)
 
@@ -81,17 +94,34 @@ def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed
         assert lab.on(balancer, "ls /var/lib/escala/acme").split() == []
 
 
-def test_an_authority_that_does_not_answer_leaves_everything_as_it_is(
-    lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
+def test_an_authority_that_is_not_convinced_leaves_everything_as_it_is(
+    back_to_ours: None, lab: Lab, target: Target, tmp_path: Path
 ) -> None:
     hosts = lab.hosts()
-    before = served_at(hosts["lb1"]["address"], target.server_name, target.ca_file)
-    acme = {
-        "edge_certificate_source": "acme",
-        "edge_certificate_directory": str(tmp_path / "controller"),
-        "edge_certificate_acme_directory_url": server.directory_url.replace("14000", "14001"),
-        "edge_certificate_acme_ca_file": str(server.ca_file),
-    }
-    done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(acme))
+    before = served_at(target.vip, target.server_name, target.ca_file)
+    # It takes an application's host for the platform, as it would with a name that leads elsewhere.
+    with running_acme_server(gateway(target), hosts["app1"]["address"], tmp_path / "acme") as server:
+        done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(settings(server, tmp_path)))
+    message = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
-    assert served_at(hosts["lb1"]["address"], target.server_name, target.ca_file) == before
+    assert target.server_name in message
+    assert "urn:ietf:params:acme:error" in message
+    assert served_at(target.vip, target.server_name, target.ca_file) == before
+    for balancer in lab.group("load_balancers"):
+        assert lab.on(balancer, "ls /var/lib/escala/acme").split() == []
+
+
+def test_a_first_installation_begins_with_a_placeholder_and_ends_with_what_was_ordered(
+    lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
+) -> None:
+    for balancer in lab.group("load_balancers"):
+        lab.on(balancer, "rm /etc/ssl/escala/edge.crt /etc/ssl/escala/edge.key")
+    acme = ("--extra-vars", json.dumps(settings(server, tmp_path)), "--limit", "load_balancers,localhost")
+    done = playbook("etapa_1_load_balancer.yml", *acme)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("TASK [escala.ha.edge_certificate : Install the placeholder]") == len(
+        served(lab, target, server)
+    )
+    again = playbook("etapa_1_load_balancer.yml", *acme)
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert sum(changed(again.stdout).values()) == 0, changed(again.stdout)
