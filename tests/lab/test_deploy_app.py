@@ -125,6 +125,30 @@ def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     assert_nobody_noticed(load.result, "deploy_broken", "a release that never becomes ready")
 
 
+def test_a_host_on_which_neither_release_runs_stays_drained_and_is_mended_by_the_next_run(
+    lab: Lab, target: Target, instances: list[str], tmp_path: Path
+) -> None:
+    of_app1 = sorted(name for name in instances if name.startswith("app1-"))
+    program = "/opt/tenant-app/releases/{}/backend/dist/server.js".format(releases(lab)["app1"])
+    release = another(tmp_path, "tenant_app-broken", broken=True)
+    # What runs has it in memory, and would not start again.
+    lab.on("app1", f"mv {program} {program}.away")
+    try:
+        with running_load(target, requests=5_000) as load:
+            done = playbook("deploy_app.yml", *deploying(release, "--extra-vars", "app_ready_timeout_seconds=5"))
+        away = out_of_rotation(lab)
+    finally:
+        lab.on("app1", f"mv {program}.away {program}")
+    assert done.returncode != 0
+    message = " ".join((done.stdout + done.stderr).split())
+    assert "did not become ready, and going back did not help. The host stays drained." in message
+    assert away == {"lb1": of_app1, "lb2": of_app1}
+    assert load.result.failures == []
+    mended = playbook("deploy_app.yml")
+    assert mended.returncode == 0, mended.stdout[-3000:]
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+
+
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:
     release = another(tmp_path, SECOND)
     command, environment, folder = command_of("deploy_app.yml", *deploying(release))
