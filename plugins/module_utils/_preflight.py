@@ -19,6 +19,7 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
     Platform,
     Rule,
     address,
+    numbers,
 )
 
 _EDGE_PORTS = {80: "the balancer listens there for http", 443: "the balancer listens there for https"}
@@ -140,9 +141,10 @@ def ports(platform: Platform) -> Faults:
             yield Fault(host.name, "app_ports", value, problem, "give each instance a free port of its own")
 
 
-def _taken_by_the_balancer(host: Host) -> t.Dict[t.Any, str]:
-    names = ("load_balancer_health_port", "load_balancer_status_port")
-    return {**_EDGE_PORTS, **{host.setting(name): f"{name} is the same" for name in names}}
+def _taken_by_the_balancer(host: Host) -> t.Dict[int, str]:
+    names = ("load_balancer_health_port", "load_balancer_files_port", "load_balancer_status_port")
+    own = {port: f"{name} is the same" for name in names for port in numbers([host.setting(name)])}
+    return {**_EDGE_PORTS, **own}
 
 
 def draining(platform: Platform) -> Faults:

@@ -131,7 +131,7 @@ def own_addresses(platform: Platform) -> Faults:
         wanted = {ours.address: ours.reason for ours in wanted_ports(host, platform.groups)}
         for address in sorted(set(wanted) - {*ANYWHERE, LOOPBACK} - set(seen or wanted)):
             value = host.values.get(ADDRESS)
-            variable = ADDRESS if address == value else "app_listen_address or load_balancer_status_address"
+            variable = ADDRESS if address == value else "app_listen_address"
             problem = f"no interface of the host has it; it has {', '.join(seen)}"
             yield Fault(host.name, variable, address, problem, "set it to one of them")
 
@@ -140,8 +140,9 @@ def reachable(platform: Platform) -> Faults:
     for host in platform.hosts.values():
         closed: t.Dict[t.Tuple[str, str, str], t.List[str]] = {}
         for seen in host.saw("reach") or ():
+            other = platform.hosts.get(seen["name"])
             # A host that nobody can enter is a fault already.
-            if seen["problem"] and platform.hosts[seen["name"]].observed is not None:
+            if seen["problem"] and (other is None or other.observed is not None):
                 closed.setdefault((seen["name"], seen["address"], seen["problem"]), []).append(str(seen["port"]))
         for (name, address, problem), ports in closed.items():
             what = f"{address} port {', '.join(ports)}"

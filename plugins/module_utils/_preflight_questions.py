@@ -42,11 +42,12 @@ def wanted_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     """Every port of ours on a host, as far as the description can be read."""
     found: t.List[Wanted] = []
     if host.name in groups.get(BALANCERS, ()):
-        own = _place(host.setting("load_balancer_status_address") or host.values.get(ADDRESS))
+        own = _place(host.values.get(ADDRESS))
         places: t.List[t.Tuple[t.Any, str, str]] = [
             (80, ANYWHERE[0], "clients come by it"),
             (443, ANYWHERE[0], "clients come by it"),
             (host.setting("load_balancer_health_port"), LOOPBACK, "load_balancer_health_port asks for it"),
+            (host.setting("load_balancer_files_port"), LOOPBACK, "load_balancer_files_port asks for it"),
             (host.setting("load_balancer_status_port"), own, "load_balancer_status_port asks for it"),
         ]
         found += [
@@ -77,6 +78,7 @@ def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.A
         for port in numbers(other.setting("app_ports"))
         if address(other.values.get(ADDRESS))
     ]
+    found += [server for server in _upload_servers(host) if not any(_same_place(server, one) for one in found)]
     # VRRP has no port. Whether its packets come through shows when the balancers run; here it counts that the way is there.
     found += [
         {"name": other.name, "address": other.values[ADDRESS], "port": SSH_PORT, "ping": True}
@@ -84,6 +86,20 @@ def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.A
         if other.name != host.name and virtual_address(host) and address(other.values.get(ADDRESS))
     ]
     return found
+
+
+def _upload_servers(host: Host) -> t.List[t.Dict[str, t.Any]]:
+    listed = host.setting("load_balancer_upload_servers")
+    entries = [entry for entry in listed if isinstance(entry, t.Mapping)] if isinstance(listed, (list, tuple)) else []
+    return [
+        {"name": str(entry.get("name", entry["address"])), "address": str(entry["address"]), "port": entry["port"]}
+        for entry in entries
+        if address(entry.get("address")) and numbers([entry.get("port")])
+    ]
+
+
+def _same_place(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    return (one["address"], one["port"]) == (other["address"], other["port"])
 
 
 def virtual_address(host: Host) -> t.Optional[str]:

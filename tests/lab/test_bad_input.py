@@ -6,11 +6,14 @@ import json
 import shlex
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.lab.certificates import Authority
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import ROOT, Lab, playbook
@@ -46,7 +49,8 @@ def refused(lab: Lab, target: Target, instances: list[str], inventory: Path, *ar
     assert seconds <= widened(EARLY_SECONDS)
     assert fingerprints(lab) == before
     assert instances_that_answer(target, 4 * len(instances)) == set(instances)
-    return " ".join((done.stdout + done.stderr).split())
+    # As YAML writes an apostrophe in a quoted text.
+    return " ".join((done.stdout + done.stderr).split()).replace("''", "'")
 
 
 @pytest.fixture
@@ -62,6 +66,14 @@ def put(inventory: Path, group: str, **variables: object) -> None:
     file = inventory / "group_vars" / f"{group}.yml"
     values = yaml.safe_load(file.read_text()) | variables
     file.write_text(yaml.safe_dump({name: value for name, value in values.items() if value is not None}))
+
+
+def change_hosts(inventory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the inventory's hosts and groups."""
+    comment, _, data = (inventory / "hosts.yml").read_text().partition("\n")
+    hosts = json.loads(data)
+    change(hosts["all"])
+    (inventory / "hosts.yml").write_text(f"{comment}\n{json.dumps(hosts)}\n")
 
 
 def test_every_wrong_or_missing_variable_is_named_before_anything_changes(
@@ -84,20 +96,125 @@ def test_every_wrong_or_missing_variable_is_named_before_anything_changes(
     assert [host for host in ("lb1", "lb2", "app1", "app2") if host not in faults] == []
 
 
-def test_a_virtual_address_that_a_balancer_has_is_refused(
+def test_balancers_that_do_not_fit_together_are_refused(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:
-    put(inventory, "load_balancers", keepalived_vip="10.77.0.12/24")
+    put(
+        inventory,
+        "load_balancers",
+        keepalived_vip="10.77.0.12/24",
+        keepalived_priority=100,
+        keepalived_router_id="{{ 50 + groups.load_balancers.index(inventory_hostname) }}",
+        load_balancer_engine="caddy",
+        load_balancer_upload_servers=[{"name": "legacy1", "address": "legacy1", "port": 8080}],
+    )
+    put(inventory, "app_servers", app_stop_timeout_seconds=21)
     message = refused(lab, target, instances, inventory)
-    assert "keepalived_vip = 10.77.0.12/24: is the address of lb2 itself; choose one that no host has" in message
+    for said in (
+        "keepalived_vip = 10.77.0.12/24: is the address of lb2 itself; choose one that no host has",
+        "lb2: keepalived_priority = 100: is the priority of lb1 too; let them differ",
+        "keepalived_router_id = ['50', '51']: differs between hosts that share an address; set the same on each",
+        "lb1, lb2: load_balancer_engine = caddy: is unknown; choose one of nginx, haproxy",
+        "has no IP address and port; write it as {name: app1-3001, address: 192.0.2.21, port: 3001}",
+        "app1, app2: app_stop_timeout_seconds = 21: an instance that drains for 21 s",
+    ):
+        assert said in message
+
+
+def test_one_balancer_alone_cannot_have_a_virtual_address(
+    lab: Lab, target: Target, instances: list[str], inventory: Path
+) -> None:
+    change_hosts(inventory, lambda hosts: hosts["children"]["load_balancers"]["hosts"].pop("lb2"))
+    message = refused(lab, target, instances, inventory)
+    assert f"lb1: keepalived_vip = {target.vip}/24: only one host would hold it; add a second balancer" in message
+
+
+# `lab clock` bends the clock of services, and Ansible is none.
+WRONG_CLOCK = "/tmp/wrong-clock"
+_WRONG_CLOCK = f"""
+echo '#!/bin/sh' > {WRONG_CLOCK}
+echo "export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=+30s; exec python3 \\"\\$@\\"" >> {WRONG_CLOCK}
+chmod 755 {WRONG_CLOCK}
+"""
+
+
+@pytest.fixture
+def intruders(lab: Lab, target: Target) -> Iterator[None]:
+    """Programs on ports that the platform is about to be given, a stranger on its new address, and a way that is closed."""
+    lab.make_holder("lb2", target.vip)
+    for host, port in (("lb1", 8499), ("app1", 3003)):
+        lab.on(host, f"systemd-run --quiet --unit intruder python3 -m http.server {port}")
+    lab.on("legacy1", "ip address add 10.77.0.99/24 dev host0")
+    lab.on("app1", f"sh -c {shlex.quote(_WRONG_CLOCK)}")
+    lab.verb("cut", "lb1", "app2")
+    yield
+    lab.verb("heal")
+    lab.on("legacy1", "ip address del 10.77.0.99/24 dev host0", check=False)
+    for host in ("lb1", "app1"):
+        lab.on(host, f"systemctl stop intruder; rm -f {WRONG_CLOCK}", check=False)
+
+
+@pytest.mark.usefixtures("intruders")
+def test_what_the_hosts_themselves_have_wrong_is_found_before_anything_changes(
+    lab: Lab, target: Target, instances: list[str], inventory: Path, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority", "An authority of the customer's")
+    expired = authority.issue("expired", ["other.example.com"], days=-0.01)
+    another = authority.issue("another", [target.server_name])
+    put(
+        inventory,
+        "load_balancers",
+        keepalived_vip="10.77.0.99/24",
+        load_balancer_health_port=8499,
+        preflight_minimum_memory_mib=1_000_000_000,
+        edge_certificate_source="files",
+        edge_certificate_file=str(expired.certificate_file),
+        edge_certificate_key_file=str(another.key_file),
+    )
+    put(
+        inventory,
+        "app_servers",
+        app_ports=[3001, 3002, 3003],
+        preflight_names=["legacy1", "nowhere.invalid"],
+        preflight_minimum_free_mib={"/": 1_000_000_000},
+    )
+    change_hosts(inventory, lambda hosts: hosts["hosts"]["app1"].update(ansible_python_interpreter=WRONG_CLOCK))
+    message = refused(lab, target, instances, inventory)
+    for said in (
+        "lb1: port 8499 = python3 (intruder.service): has it already, and load_balancer_health_port asks for it;",
+        "app1: port 3003 = python3 (intruder.service): has it already, and app_ports asks for it;",
+        "lb1, lb2: keepalived_vip = 10.77.0.99: answers already, from ",
+        "and none of the balancers holds it; choose a free address",
+        "lb1: way to app2 = 10.77.0.22 port 3001, 3002, 3003: no answer within 2 s; let no firewall or route stand",
+        "s ahead of the controller's: more than preflight_clock_difference_seconds = 2;",
+        "app1, app2: preflight_names = nowhere.invalid: does not resolve on the host",
+        "lb1, lb2: memory = ",
+        "less than the 1000000000 MiB in preflight_minimum_free_mib for /; free some",
+        "the key does not belong to the certificate of CN=other.example.com",
+        "the certificate of CN=other.example.com expired on ",
+        f"does not cover {target.server_name}",
+    ):
+        assert said in message
+    # What is well is not complained about.
+    assert "preflight_names = legacy1" not in message
+    assert "app2: clock" not in message
+
+
+def test_hosts_that_cannot_be_entered_are_named_beside_the_other_faults(
+    lab: Lab, target: Target, instances: list[str], inventory: Path
+) -> None:
+    change_hosts(inventory, lambda hosts: hosts["hosts"]["app2"].update(ansible_port=9))
+    change_hosts(inventory, lambda hosts: hosts["hosts"]["lb1"].update(ansible_python_interpreter="/nowhere/python3"))
+    put(inventory, "load_balancers", load_balancer_engine="caddy")
+    message = refused(lab, target, instances, inventory)
+    assert "app2: ansible_host = 10.77.0.22: the host cannot be entered by ssh; try `ansible app2 -m" in message
+    assert "lb1: ansible_host = 10.77.0.11: the host cannot be looked at: " in message
+    assert "lb1, lb2: load_balancer_engine = caddy: is unknown" in message
 
 
 @pytest.mark.parametrize("group", ["load_balancers", "app_servers"])
 def test_an_empty_group_is_named(lab: Lab, target: Target, instances: list[str], inventory: Path, group: str) -> None:
-    comment, _, data = (inventory / "hosts.yml").read_text().partition("\n")
-    hosts = json.loads(data)
-    hosts["all"]["children"][group] = {}
-    (inventory / "hosts.yml").write_text(f"{comment}\n{json.dumps(hosts)}\n")
+    change_hosts(inventory, lambda hosts: hosts["children"].update({group: {}}))
     message = refused(lab, target, instances, inventory)
     assert f"inventory: {group} the group has 0 of at least 1 host; name them there in the inventory" in message
 

@@ -173,7 +173,6 @@ _VARIABLES = [
     "load_balancer_engine",
     "load_balancer_health_port",
     "load_balancer_server_names",
-    "load_balancer_status_address",
     "load_balancer_upload_servers",
     "platform_address",
     "preflight_minimum_free_mib",

@@ -208,6 +208,12 @@ def test_a_host_that_nobody_can_enter_is_not_said_to_be_out_of_reach_as_well():
     assert "cannot be entered by ssh" in fault
 
 
+def test_a_way_to_a_host_that_is_not_the_platform_s_can_be_closed_too():
+    ways = [way("legacy1", "192.0.2.71", 8080, "no answer within 2 s")]
+    (fault,) = faults(balancer(1, observed=seen(reach=ways)), balancer(2))
+    assert fault.startswith("lb1: way to legacy1 = 192.0.2.71 port 8080: no answer within 2 s;")
+
+
 def test_an_open_way_is_no_fault():
     ways = [way("app1", "192.0.2.21", 3001, None)]
     assert faults(balancer(1, observed=seen(reach=ways)), balancer(2), application()) == []

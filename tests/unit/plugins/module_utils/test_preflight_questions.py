@@ -37,6 +37,14 @@ def test_an_application_s_host_is_asked_for_its_instances_ports():
     assert found["virtual_address"] is None
 
 
+def test_a_balancer_must_reach_where_uploads_go_as_well():
+    legacy = {"name": "legacy1", "address": "192.0.2.71", "port": 8080}
+    same = {"name": "app1-3001", "address": "192.0.2.21", "port": 3001}
+    wrong = [{"address": "legacy1", "port": 8080}, "192.0.2.71", {"address": "192.0.2.71"}]
+    one = balancer(1, keepalived_vip=None, load_balancer_upload_servers=[legacy, same, *wrong])
+    assert [way["name"] for way in asked(one, application())["lb1"]["reach"]] == ["app1", "app1", "legacy1"]
+
+
 def test_balancers_without_a_virtual_address_need_not_reach_each_other():
     quiet = {"keepalived_vip": None}
     assert asked(balancer(1, **quiet), balancer(2, **quiet))["lb1"]["reach"] == []
