@@ -45,7 +45,7 @@ options:
     elements: str
     default: []
   roles:
-    description: The roles that the hosts of each group get.
+    description: The roles that the hosts of each group get. For a host of several groups, those of a later one count.
     type: dict
     default: {}
   defaults:
@@ -121,10 +121,10 @@ def _role_defaults(role: str) -> t.Dict[str, t.Any]:
 
 
 def _defaults_of(
-    groups: t.Iterable[str], roles: t.Mapping[str, t.Iterable[str]], defaults: t.Mapping[str, t.Mapping[str, t.Any]]
+    groups: t.Container[str], roles: t.Mapping[str, t.Iterable[str]], defaults: t.Mapping[str, t.Mapping[str, t.Any]]
 ) -> t.Dict[str, t.Any]:
     found: t.Dict[str, t.Any] = {}
-    for group in groups:
+    for group in (group for group in {**roles, **defaults} if group in groups):
         for role in roles.get(group, ()):
             found.update(_role_defaults(role))
         found.update(defaults.get(group, {}))

@@ -74,6 +74,13 @@ def test_a_group_s_roles_and_limits_are_its_hosts_defaults():
     assert not {"keepalived_router_id", "preflight_x", "app_state_directory"} & set(defaults)
 
 
+def test_of_a_host_in_two_groups_the_defaults_of_the_later_one_count():
+    limits = {"load_balancers": {"preflight_x": 1, "preflight_y": 1}, "app_servers": {"preflight_x": 2}}
+    variables = Variables(group_names=["app_servers", "load_balancers"])
+    found = platform_hosts(["one"], {"one": variables}, [], (), {}, limits)["one"]["defaults"]
+    assert found == {"preflight_x": 2, "preflight_y": 1}
+
+
 def test_other_hosts_variables_are_seen_as_the_host_s_own_tasks_see_them(tmp_path):
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(
