@@ -15,6 +15,7 @@ What it reads, in the JSON file that is its only argument:
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -96,12 +97,14 @@ def rotation(
 
 
 def upstream_text(backends: t.Sequence[Backend], in_rotation: t.Collection[str], parameters: str) -> str:
-    """nginx's list of servers. One that is left out stays in it, marked, so that the list is the same length for every worker."""
+    """The list of servers for nginx. One that is left out stays in it, marked, so that the list is the same length for every worker."""
     lines = (
         f"server {one.address}:{one.port} {parameters}{'' if one.name in in_rotation else ' down'}; # {one.name}\n"
         for one in backends
     )
-    return "# Written by escala-backend-health; a change here lasts until an instance's state changes.\n" + "".join(lines)
+    return "# Written by escala-backend-health; a change here lasts until an instance's state changes.\n" + "".join(
+        lines
+    )
 
 
 def in_rotation_of(text: str) -> t.FrozenSet[str]:
@@ -207,7 +210,9 @@ _ERROR, _NOTICE = 3, 5
 class Checker:
     """Holds what is known of the instances, and keeps nginx's list to it."""
 
-    def __init__(self, settings: Settings, run: t.Callable[[t.Sequence[str]], str], clock: t.Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, run: t.Callable[[t.Sequence[str]], str], clock: t.Callable[[], float]
+    ) -> None:
         """`run` runs a command and returns what it complained of, empty when it succeeded; `clock` is time.time."""
         self._settings = settings
         self._run = run
@@ -288,7 +293,7 @@ def run_command(command: t.Sequence[str]) -> str:
     return "" if done.returncode == 0 else (done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
 
 
-def probe(backend: Backend, settings: Settings, answers: "queue.Queue[t.Tuple[str, str]]") -> None:
+def probe(backend: Backend, settings: Settings, answers: queue.Queue[t.Tuple[str, str]]) -> None:
     """Ask one instance again and again, each in a thread of its own: one that hangs holds up no other."""
     while True:
         begun = time.monotonic()
@@ -298,7 +303,7 @@ def probe(backend: Backend, settings: Settings, answers: "queue.Queue[t.Tuple[st
 
 def begin_anew(_signal: int, _frame: t.Any) -> None:
     """A reload: the same process goes on as a new program, with the program and the settings that are on disk now."""
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+    os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  it is itself
 
 
 def main() -> None:
@@ -306,14 +311,12 @@ def main() -> None:
     signal.signal(signal.SIGHUP, begin_anew)
     signal.signal(signal.SIGTERM, lambda _signal, _frame: os._exit(0))
     checker = Checker(settings, run_command, time.time)
-    answers: "queue.Queue[t.Tuple[str, str]]" = queue.Queue()
+    answers: queue.Queue[t.Tuple[str, str]] = queue.Queue()
     for backend in settings.backends:
         threading.Thread(target=probe, args=(backend, settings, answers), daemon=True).start()
     while True:
-        try:
+        with contextlib.suppress(queue.Empty):
             checker.hear(*answers.get(timeout=0.1))
-        except queue.Empty:
-            pass
         checker.act()
 
 
