@@ -67,6 +67,7 @@ def started(lab: Lab, instance: str) -> float:
     return float(lab.on(host, f'date +%s.%N --date "{shown}"'))
 
 
+@pytest.mark.soak(runs=3)
 def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_rotation(
     lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_ro
     assert {away for _moment, away, _answers in watch.seen} == {frozenset()}
 
 
+@pytest.mark.soak(runs=3)
 def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
 ) -> None:

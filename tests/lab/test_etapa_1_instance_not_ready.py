@@ -34,7 +34,9 @@ class LastAnswer:
         return now - self.at
 
 
+@pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
+@pytest.mark.soak(runs=3)
 @pytest.mark.soak(runs=3)
 def test_an_instance_that_is_not_ready_gets_nothing_new_and_no_request_fails(
     lab: Lab, target: Target, output: Path

@@ -57,6 +57,7 @@ def test_an_instance_that_is_down_fails_the_proof_by_its_name(lab: Lab) -> None:
     assert f"5 of {report['checks']} checks failed" in done.stdout
 
 
+@pytest.mark.soak(runs=3)
 def test_a_balancer_without_power_is_found_out_quickly(lab: Lab) -> None:
     lab.verb("kill", "lb2")
     try:
