@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -54,9 +55,10 @@ def test_no_client_notices_the_move_to_the_platform_or_back(
         seconds = _done("migrate_edge.yml", output)
         record("migrate_edge", seconds, "s", what="clients moved to the platform: the playbook's time")
         _wait_until_answered_by(load, instances, 500)
-        _assert_silent(load, [OLD_SERVER], 2000)
+        _wait_until_left(load, [OLD_SERVER], 2000)
         for place in (old, target):
             assert _Client(place, client.token).ask("GET", "/api/me")[0] == 200
+        _assert_the_application_sees_the_client(lab, client)
         uploaded_after = client.upload(b"from after")
         for place in (old, target):
             reader = _Client(place, client.token)
@@ -65,7 +67,7 @@ def test_no_client_notices_the_move_to_the_platform_or_back(
         seconds = _done("rollback_edge.yml", output)
         record("rollback_edge", seconds, "s", what="clients given back to the old server: the playbook's time")
         _wait_until_answered_by(load, [OLD_SERVER], 500)
-        _assert_silent(load, instances, 1000)
+        _wait_until_left(load, instances, 1000)
     assert client.ask("GET", f"/api/uploads/{uploaded_after}") == (200, b"from after")
     assert_nobody_noticed(load.result, "migrate_edge", "clients moved from the old server to the platform and back")
     assert not _traces(lab)
@@ -100,6 +102,24 @@ def test_clients_stay_where_the_platform_would_not_know_them(lab: Lab, broken: s
     assert said in " ".join(run.stdout.split())
     assert "changed=0" in _recap(run.stdout)
     assert not _traces(lab)
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+def test_clients_that_speak_https_to_the_old_server_move_too(lab: Lab, old: Target, instances: list[str]) -> None:
+    """A port on which nothing listens will do, since the redirect comes before; and a certificate that covers the server."""
+    certificate = "/etc/ssl/escala/postgresql"
+    settings = {
+        "edge_relay_tls_ports": [8443],
+        "edge_relay_certificate_file": f"{certificate}.crt",
+        "edge_relay_certificate_key_file": f"{certificate}.key",
+    }
+    run = playbook("migrate_edge.yml", "--extra-vars", json.dumps(settings))
+    assert run.returncode == 0, run.stdout[-3000:]
+    secure = dataclasses.replace(old, base_url=f"https://{old.vip}:8443", server_name=OLD_SERVER)
+    assert _answered_by(secure) in instances
+    assert _answered_by(old) in instances
+    again = playbook("migrate_edge.yml", "--extra-vars", json.dumps(settings))
+    assert "changed=0" in _recap(again.stdout), again.stdout
 
 
 @pytest.mark.usefixtures("whole_platform", "old_state")
@@ -155,6 +175,24 @@ def _answered_by(place: Target) -> str:
     return answer.headers.get("X-Served-By", "") if answer.status == 200 else ""
 
 
+def _assert_the_application_sees_the_client(lab: Lab, client: _Client) -> None:
+    """Neither the relay's address nor a balancer's, but the one from which the request came."""
+    mark = f"who-asks-{uuid.uuid4().hex}"
+    answer = get(client.place, "/api/me", headers={"Authorization": f"Bearer {client.token}", "X-Request-Id": mark})
+    instance = answer.headers["X-Served-By"]
+    host, _, port = instance.partition("-")
+    with socket.create_connection((client.place.vip, urlsplit(client.place.base_url).port), 5) as connection:
+        address = connection.getsockname()[0]
+    found = eventually(
+        f"{instance} has logged the request",
+        lambda: lab.on(
+            host, f"journalctl --no-pager -o cat -u tenant-app@{port} --since -1min | grep {mark}", check=False
+        ),
+        within=10,
+    )
+    assert json.loads(found)["ip"] == address
+
+
 def _traces(lab: Lab) -> str:
     """What the migration has on the old server: its units and its table."""
     return lab.on(OLD_SERVER, "ls /etc/systemd/system | grep escala-edge; nft list tables | grep escala; true")
@@ -183,10 +221,14 @@ def _wait_until_answered_by(load: Load, names: list[str], more: int) -> None:
     )
 
 
-def _assert_silent(load: Load, names: list[str], requests: int) -> None:
-    """Whoever has been left gets nothing of the next requests; connections from before have ended."""
+def _wait_until_left(load: Load, names: list[str], requests: int) -> None:
+    """Whoever has been left gets nothing of so many requests, as soon as the connections from before have ended."""
     counts = load.result.by_instance
-    before = {name: counts[name] for name in names}
-    enough = load.result.requests + requests
-    eventually(f"{requests} more requests are sent", lambda: load.result.requests > enough, within=60)
-    assert {name: counts[name] for name in names} == before
+
+    def left() -> bool:
+        before = {name: counts[name] for name in names}
+        enough = load.result.requests + requests
+        eventually(f"{requests} more requests are sent", lambda: load.result.requests > enough, within=60)
+        return {name: counts[name] for name in names} == before
+
+    eventually(f"{', '.join(names)} get nothing of {requests} requests", left, within=30)

@@ -92,7 +92,7 @@ def test_both_sides_have_the_same_uploads(host, ask, token):
     old = host.check_output(
         f"echo hello | curl --silent --fail {bearer} --form 'file=@-;filename=a.txt' http://127.0.0.1:{OLD_PORT}/api/uploads"
     )
-    assert ask(f"/api/uploads/{json.loads(old)['id']}", bearer)[::2] == (200, "hello\n")
+    assert ask(f"/api/uploads/{json.loads(old)['id']}", bearer)[::2] == (200, "hello")
     host.check_output("echo hello >/tmp/upload.txt")
     _, _, new = ask("/api/uploads", bearer, "--form file=@/tmp/upload.txt")
     path = f"/api/uploads/{json.loads(new)['id']}"
