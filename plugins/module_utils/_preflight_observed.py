@@ -229,8 +229,9 @@ def late_drain(platform: Platform) -> Faults:
 def server_names_elsewhere(platform: Platform) -> Faults:
     balancers = platform.members(BALANCERS)
     wanted = [name for host in balancers for name in _texts(host.setting("load_balancer_server_names"))]
-    expected = {virtual_address(host) or str(host.values.get(ADDRESS)) for host in balancers}
-    found = platform.controller.addresses_of(sorted(set(wanted))) if wanted else {}
+    known = (virtual_address(host) or host.values.get(ADDRESS) for host in balancers)
+    expected = {str(address) for address in known if address}
+    found = platform.controller.addresses_of(sorted(set(wanted))) if wanted and expected else {}
     for name in sorted(found):
         if not set(found[name]) & expected:
             seen = f"resolves to {', '.join(sorted(found[name]))}" if found[name] else "does not resolve"
