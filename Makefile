@@ -20,6 +20,8 @@ soak: check venv ## the many-run series of the stories, which write docs/measure
 	@$(PYTHON) -m lab up --topology small
 	@.venv/bin/python -m lab converge
 	@.venv/bin/python -m pytest tests/lab --soak -v
+	@ESCALA_LOAD_BALANCER_ENGINE=haproxy .venv/bin/python -m lab converge
+	@ESCALA_LOAD_BALANCER_ENGINE=haproxy .venv/bin/python -m pytest tests/lab --soak -v -m either_engine
 
 lint: venv ## formatting, linters and types
 	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog

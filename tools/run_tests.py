@@ -68,6 +68,21 @@ def _pytest(*words: str) -> list[str]:
     return ["python", "-m", "pytest", "--color=no", *words]
 
 
+def _stories(name: str, about: str, engine: str, needs: str, after: str, *choice: str) -> Step:
+    """Stories on the lab as a scenario has left it, with the balancers' engine of that scenario."""
+    return Step(
+        name,
+        about,
+        ["env", f"ESCALA_LOAD_BALANCER_ENGINE={engine}", *_pytest("tests/lab", "-v", *choice)],
+        pytest_tests,
+        needs=(needs,),
+        after=(after,),
+        alone=True,
+        shown=True,
+        limit_seconds=3600,
+    )
+
+
 def _scenario(name: str, *after: str) -> Step:
     """One molecule scenario; scenarios break things on one lab, so each names the one before it."""
     command = ["molecule", "test", "--scenario-name", name]
@@ -101,7 +116,8 @@ STEPS = (
         node_tests,
         needs=("single-server",),
     ),
-    _scenario("etapa_1", "tenant-app"),
+    _scenario("single_server", "tenant-app"),
+    _scenario("etapa_1_nginx", "single_server"),
     Step("format", "Python's formatting", ["ruff", "format", "--check", "."]),
     Step("ruff", "Python's linter", ["ruff", "check", "."]),
     Step("mypy", "Python's types", ["mypy"]),
@@ -110,16 +126,17 @@ STEPS = (
     Step("ansible-lint", "playbooks and roles, profile production", ["ansible-lint"]),
     Step("changelog", "changelog fragments", ["antsibull-changelog", "lint"]),
     Step("sanity", "ansible-test's sanity tests", ["python", "-m", "tools.sanity"], sanity_tests),
-    Step("artifacts", "a program that Debian lacks, from its Go module", _lab("artifacts", "build", "mc")),
-    Step(
+    Step("artifacts", "programs that Debian lacks, from their Go modules", _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv")),
+    _stories("stories", "stories on the lab, with figures", "nginx", "etapa_1_nginx", "sanity"),
+    _scenario("etapa_1_haproxy", "stories"),
+    _stories(
+        "stories-haproxy",
+        "the balancers' stories, with HAProxy",
+        "haproxy",
+        "etapa_1_haproxy",
         "stories",
-        "stories on the lab, with figures",
-        _pytest("tests/lab", "-v"),
-        pytest_tests,
-        needs=("etapa_1",),
-        alone=True,
-        shown=True,
-        limit_seconds=2400,
+        "-m",
+        "either_engine",
     ),
     Step(
         "lab-cli",
@@ -127,7 +144,7 @@ STEPS = (
         _pytest("tests/lab_cli", "-v"),
         pytest_tests,
         needs=("lab",),
-        after=("stories",),
+        after=("stories-haproxy",),
         shown=True,
     ),
 )
@@ -161,11 +178,11 @@ def left_out(pending: Sequence[Step], results: Mapping[str, Result]) -> dict[str
 
 def table(results: Mapping[str, Result], total_seconds: float) -> str:
     """What took how long, and how it ended."""
-    rows = [f"{'step':<14}{'seconds':>8}  result"]
+    rows = [f"{'step':<17}{'seconds':>8}  result"]
     for name, result in results.items():
         ending = f"not run, because {result.left_out_for} failed" if result.left_out_for else str(result.counts)
-        rows.append(f"{name:<14}{result.seconds:>8.1f}  {'' if result.good else 'FAILED: '}{ending}")
-    rows.append(f"{'total':<14}{total_seconds:>8.1f}")
+        rows.append(f"{name:<17}{result.seconds:>8.1f}  {'' if result.good else 'FAILED: '}{ending}")
+    rows.append(f"{'total':<17}{total_seconds:>8.1f}")
     return "\n".join(rows)
 
 
@@ -232,7 +249,7 @@ async def _run_one(step: Step) -> Result:
     _tell(step, f"{'ok' if result.good else 'FAILED'} after {result.seconds:.1f} s: {result.counts}.{ending}")
     if not result.good:
         tail = [] if step.shown else said.splitlines()[-_TAIL_LINES:]
-        print("\n".join([*tail, f"{'':>12} > its log is {log.relative_to(ROOT)}"]), flush=True)
+        print("\n".join([*tail, f"{'':>15} > its log is {log.relative_to(ROOT)}"]), flush=True)
     return result
 
 
@@ -252,7 +269,7 @@ async def _follow(step: Step, log: Path) -> None:
 def _show(step: Step, lines: Sequence[str]) -> None:
     for line in lines:
         if text := _COLOUR.sub("", line).rstrip():
-            print(f"{step.name:>12} | {text}", flush=True)
+            print(f"{step.name:>15} | {text}", flush=True)
 
 
 async def _news(step: Step, begin: float) -> None:
@@ -273,7 +290,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _tell(step: Step, message: str) -> None:
-    print(f"{step.name:>12} > {message}", flush=True)
+    print(f"{step.name:>15} > {message}", flush=True)
 
 
 def _environment() -> dict[str, str]:
@@ -293,7 +310,7 @@ def main() -> int:
         parser.error(str(error))
     if arguments.list:
         for step in steps:
-            print(f"{step.name:<14}{step.about}\n{'':<14}  {' '.join(step.command)}")
+            print(f"{step.name:<17}{step.about}\n{'':<17}  {' '.join(step.command)}")
         return 0
     OUTPUT.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()

@@ -21,7 +21,6 @@ from tests.lab.handle import ROOT, Lab
 from tests.lab.target import Target
 
 _FAILED = pytest.StashKey[bool]()
-_MEASUREMENTS = ROOT / "docs" / "measurements.md"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak(runs): how often --soak runs the story")
+    config.addinivalue_line(
+        "markers", "either_engine: about the balancers' engine, so it is run with each (ESCALA_LOAD_BALANCER_ENGINE)"
+    )
     config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
 
 
@@ -50,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart() -> None:
-    """Every figure of a session is this session's."""
+    """Every figure of a session is this session's, or one with the other engine's."""
     measurements.forget()
 
 
@@ -67,9 +69,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for one in series:
         terminalreporter.line(str(one))
     if config.getoption("--soak"):
-        _MEASUREMENTS.parent.mkdir(exist_ok=True)
-        _MEASUREMENTS.write_text(measurements.page(series, measurements.machine()))
-        terminalreporter.line(f"{_MEASUREMENTS.relative_to(ROOT)} is written")
+        measurements.PAGE.write_text(measurements.page(series, measurements.machine()))
+        terminalreporter.line(f"{measurements.PAGE.relative_to(ROOT)} is written")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,13 +140,13 @@ def _wait_until_whole(lab: Lab, target: Target, instances: list[str]) -> None:
 
 
 def _keep_logs(lab: Lab, folder: Path, since: float) -> None:
-    """The journal of every host that runs, and the logs that nginx writes beside it."""
+    """The journal of every host that runs, and the logs that the balancers' engines write beside it."""
     journal = f"journalctl --no-pager -o short-iso-precise --since @{int(since)}"
-    nginx = "tail -n 5000 /var/log/nginx/*.log 2>/dev/null; true"
+    edge = "tail -n 5000 /var/log/nginx/*.log /var/log/haproxy/*.log 2>/dev/null; true"
 
     def keep(host: str, facts: dict[str, Any]) -> None:
         if facts["state"] == "running":
-            for kind, command in (("journal", journal), ("nginx", nginx)):
+            for kind, command in (("journal", journal), ("edge", edge)):
                 if text := lab.on(host, f"sh -c {shlex.quote(command)}", check=False):
                     (folder / f"{host}.{kind}.log").write_text(text)
 

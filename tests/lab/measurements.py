@@ -13,6 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests" / "output" / "measurements"
+PAGE = ROOT / "docs" / "measurements.md"
+# Each engine of the balancers has its own figures.
+ENGINE = os.environ.get("ESCALA_LOAD_BALANCER_ENGINE") or "nginx"
 
 
 @dataclass
@@ -52,10 +55,10 @@ def record(
     name: str, value: float, unit: str, limit: float | None = None, *, what: str, median_limit: float | None = None
 ) -> None:
     """Print a figure and add it to its series; the limits are the promised ones, never widened."""
-    file = FOLDER / f"{name}.json"
+    file = FOLDER / f"{name}_{ENGINE}.json"
     # pytest says here which story runs, and in which phase.
     story = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[0]
-    series = Series(what, unit, limit, median_limit, f"pytest {story}" if story else "make soak")
+    series = Series(f"{ENGINE}: {what}", unit, limit, median_limit, f"pytest {story}" if story else "make soak")
     if file.exists():
         series.values = Series(**json.loads(file.read_text())).values
     series.values.append(value)
@@ -66,11 +69,13 @@ def record(
 
 
 def forget() -> None:
-    for file in FOLDER.glob("*.json"):
+    """Begin anew with the figures of this engine."""
+    for file in FOLDER.glob(f"*_{ENGINE}.json"):
         file.unlink()
 
 
 def recorded() -> dict[str, Series]:
+    """Every figure that there is, of both engines."""
     return {file.stem: Series(**json.loads(file.read_text())) for file in sorted(FOLDER.glob("*.json"))}
 
 
@@ -92,6 +97,7 @@ def page(series: Iterable[Series], machine: str) -> str:
             "# Measurements",
             "",
             "Written by `make soak` from what the stories in `tests/lab/` measured on the lab; do not edit it by hand.",
+            "`make test` measures the same, once; `python -m tests.lab.measurements` writes this page from its figures.",
             f"All hosts, the load and the probes share one machine: {machine}.",
             "",
             "| What | Command | Runs | p50 | Max | Unit | Limit | Within it | Date |",
@@ -109,3 +115,7 @@ def _limits(series: Series) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(recorded().values(), machine()))

@@ -6,15 +6,13 @@ import contextlib
 import csv
 import functools
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tests.lab.handle import Lab
-
-ENGINE = os.environ.get("ESCALA_LOAD_BALANCER_ENGINE") or "nginx"
+from tests.lab.measurements import ENGINE
 
 
 def _away_by_nginx(text: str) -> list[str]:

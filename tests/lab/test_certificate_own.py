@@ -33,6 +33,12 @@ def changed(output: str) -> dict[str, int]:
     return found
 
 
+def changing_tasks(output: str) -> list[str]:
+    """What changed something in a run, task by task."""
+    tasks = output.split("\nTASK ")[1:]
+    return [task.splitlines()[0] for task in tasks if re.search(r"^changed: ", task, re.MULTILINE)]
+
+
 def serials(lab: Lab, target: Target, ca_file: str | Path) -> dict[str, int]:
     """The number of the certificate that each balancer serves, trusted by that file."""
     hosts = lab.hosts()

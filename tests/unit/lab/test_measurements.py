@@ -11,13 +11,14 @@ from tests.lab.measurements import Series, page, record, recorded
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "FOLDER", tmp_path / "measurements")
+    monkeypatch.setattr(measurements, "ENGINE", "nginx")
     return tmp_path / "measurements"
 
 
 def test_a_figure_is_printed_and_kept_with_its_limits(capsys, folder):
     record("outage", 0.6123, "s", 2.0, median_limit=1.0, what="no client served for")
     assert capsys.readouterr().out == "measured: no client served for: 0.612 s\n"
-    kept = json.loads((folder / "outage.json").read_text())
+    kept = json.loads((folder / "outage_nginx.json").read_text())
     assert (kept["values"], kept["limit"], kept["unit"]) == ([0.6123], 2.0, "s")
     assert kept["command"] == "pytest tests/unit/lab/test_measurements.py"
 
@@ -25,15 +26,17 @@ def test_a_figure_is_printed_and_kept_with_its_limits(capsys, folder):
 def test_the_same_figure_again_makes_a_series():
     for value in (0.5, 0.7, 0.9):
         record("outage", value, "s", 2.0, what="no client served for")
-    series = recorded()["outage"]
+    series = recorded()["outage_nginx"]
     assert series.values == [0.5, 0.7, 0.9]
     assert series.median == 0.7
 
 
-def test_forgetting_begins_anew(folder):
+def test_forgetting_begins_anew_with_one_engine_s_figures(monkeypatch):
     record("outage", 0.5, "s", what="no client served for")
+    monkeypatch.setattr(measurements, "ENGINE", "haproxy")
+    record("outage", 0.6, "s", what="no client served for")
     measurements.forget()
-    assert recorded() == {}
+    assert [one.what for one in recorded().values()] == ["nginx: no client served for"]
 
 
 @pytest.mark.parametrize(

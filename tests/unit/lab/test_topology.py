@@ -37,6 +37,7 @@ def test_the_default_topology_has_the_hosts_that_the_etapas_need() -> None:
         "cache3",
         "mon1",
         "legacy1",
+        "single1",
     }
     for host in hosts.values():
         if {"postgres_servers", "legacy_servers"} & set(host.groups):

@@ -97,11 +97,11 @@ def test_the_table_says_how_each_step_ended():
         "unit": Result(Counts(3, 0, 1), 2),
     }
     assert table(results, 20).splitlines() == [
-        "step           seconds  result",
-        "lab               12.3  FAILED: 0 passed, 1 failed",
-        "stories            0.0  FAILED: not run, because lab failed",
-        "unit               2.0  3 passed, 0 failed, 1 skipped",
-        "total             20.0",
+        "step              seconds  result",
+        "lab                  12.3  FAILED: 0 passed, 1 failed",
+        "stories               0.0  FAILED: not run, because lab failed",
+        "unit                  2.0  3 passed, 0 failed, 1 skipped",
+        "total                20.0",
     ]
 
 
