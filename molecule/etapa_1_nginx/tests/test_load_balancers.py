@@ -1,12 +1,28 @@
 """The balancers after etapa 1, each asked at its own address, whoever holds the virtual one."""
 
 import json
+import os
 
 import pytest
+import testinfra
 
 from tests.lab.eventually import eventually
 
 testinfra_hosts = ["ansible://load_balancers"]
+
+ENGINE = os.environ["ESCALA_LOAD_BALANCER_ENGINE"]
+SERVICES = {
+    "nginx": ["nginx", "escala-backend-health", "keepalived"],
+    # HAProxy serves no files.
+    "haproxy": ["haproxy", "nginx", "keepalived"],
+}
+ABSENT = {"nginx": "haproxy", "haproxy": "escala-backend-health"}
+HEADERS = {
+    "referrer-policy": "strict-origin-when-cross-origin",
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+}
 
 
 class Edge:
@@ -36,12 +52,23 @@ def edge(host):
     return Edge(host)
 
 
-@pytest.mark.parametrize("name", ["nginx", "keepalived"])
+@pytest.mark.parametrize("name", SERVICES[ENGINE])
 def test_a_service_runs_and_comes_back_whatever_ends_it(host, name):
     service = host.service(name)
     assert service.is_running
     assert service.is_enabled
     assert service.systemd_properties["Restart"] == "always"
+
+
+def test_the_other_engine_s_service_is_neither_running_nor_started_at_boot(host):
+    assert host.run("systemctl is-active %s", ABSENT[ENGINE]).stdout.strip() != "active"
+    assert host.run("systemctl is-enabled %s", ABSENT[ENGINE]).stdout.strip() != "enabled"
+
+
+@pytest.mark.parametrize("name", SERVICES[ENGINE])
+def test_a_service_is_in_a_sandbox(host, name):
+    judged = host.run("systemd-analyze security --threshold=40 %s", name)
+    assert judged.rc == 0, judged.stdout[-200:]
 
 
 def test_the_health_endpoint_answers_on_the_loopback_address_only(host, edge):
@@ -125,16 +152,58 @@ def test_a_client_s_request_id_is_passed_on_and_a_bad_one_replaced(edge):
     assert edge.headers("/health/live", "--header 'X-Request-Id: <bad>'")["x-request-id"] != "<bad>"
 
 
-def test_the_access_log_is_json_and_names_the_instance(host, edge):
-    edge.headers("/health/live", "--header 'X-Request-Id: looked-for-in-the-log'")
+@pytest.mark.parametrize("path", ["/", "/health/live", "/api/me", "/assets/not-there.js"])
+def test_every_answer_has_the_security_headers_once(edge, path):
+    head = edge.ask(path, "--http1.1").stdout.replace("\r", "").partition("\n\n")[0].lower().splitlines()
+    for name, value in HEADERS.items():
+        assert head.count(f"{name}: {value.lower()}") == 1
+        assert len([line for line in head if line.startswith(f"{name}:")]) == 1
+
+
+STATUS_PAGES = {"nginx": ["/backends", "/nginx_status"], "haproxy": ["/haproxy;csv", "/metrics"]}
+
+
+@pytest.mark.parametrize("path", STATUS_PAGES[ENGINE])
+def test_the_status_is_to_be_had_by_the_balancer_itself_and_by_nobody_unnamed(host, edge, path):
+    url = f"http://{edge.variables['ansible_host']}:8405{path}"
+    assert host.run(f"curl --silent --fail '{url}'").rc == 0
+    stranger = testinfra.get_host("local://")
+    assert (
+        stranger.run(f"curl --silent --max-time 5 --output /dev/null --write-out '%{{http_code}}' '{url}'").stdout
+        == "403"
+    )
+
+
+def test_a_stranger_s_word_for_its_address_is_not_believed(host, edge):
+    edge.headers("/health/live", "--header 'X-Forwarded-For: 203.0.113.9'", "--header 'X-Request-Id: liar-liar-1'")
+    assert logged(host, "liar-liar-1")["client"] == edge.variables["ansible_host"]
+
+
+def test_a_trusted_proxy_s_word_for_its_client_is_believed(host, edge):
+    old_server = testinfra.get_host("ansible://legacy1", ansible_inventory=host.backend.ansible_inventory)
+    old_server.check_output(
+        f"curl --silent --insecure --output /dev/null --resolve {edge.name}:443:{edge.variables['ansible_host']}"
+        f" --header 'X-Forwarded-For: 203.0.113.9' --header 'X-Request-Id: by-the-old-server' https://{edge.name}/health/live"
+    )
+    assert logged(host, "by-the-old-server")["client"] == "203.0.113.9"
+
+
+def logged(host, request_id):
+    """A request's line in the access log."""
     found = eventually(
         "the request is in the log",
-        lambda: host.run("grep looked-for-in-the-log /var/log/nginx/access.log | tail -n 1").stdout,
+        lambda: host.run(f"grep {request_id} /var/log/{ENGINE}/access.log | tail -n 1").stdout,
         within=5,
     )
-    line = json.loads(found)
+    return json.loads(found)
+
+
+def test_the_access_log_is_json_and_names_the_instance(host, edge):
+    edge.headers("/health/live", "--header 'X-Request-Id: looked-for-in-the-log'")
+    line = logged(host, "looked-for-in-the-log")
     assert (line["status"], line["uri"], line["host"]) == (200, "/health/live", edge.name)
-    assert line["upstream"].partition(":")[2] in ("3001", "3002")
+    assert line["upstream"].endswith(("3001", "3002"))
+    assert line["milliseconds"] >= 0
 
 
 def test_large_bodies_are_for_uploads_only(host, edge):
@@ -155,10 +224,24 @@ def test_a_request_that_no_instance_can_take_gets_an_answer_with_its_id(host, ed
     assert '"requestId":"nobody-there"' in answer
 
 
-def test_a_killed_nginx_comes_back(host):
-    before = host.service("nginx").systemd_properties["MainPID"]
+def test_a_killed_engine_comes_back(host):
+    before = host.service(ENGINE).systemd_properties["MainPID"]
     host.check_output("kill -KILL %s", before)
     host.check_output(
         "curl --silent --fail --retry 20 --retry-delay 1 --retry-all-errors --output /dev/null http://127.0.0.1:8404/"
     )
-    assert host.service("nginx").systemd_properties["MainPID"] != before
+    assert host.service(ENGINE).systemd_properties["MainPID"] != before
+
+
+def test_what_the_frontend_had_before_is_still_to_be_had(host, edge):
+    """A page that was loaded before a deployment asks for files of its own release."""
+    host.check_output(
+        "mkdir -p /srv/frontend/before/frontend/assets && echo old > /srv/frontend/before/frontend/assets/old.js"
+    )
+    kept = host.run("readlink /srv/frontend/previous").stdout.strip()
+    host.check_output("ln -sfn /srv/frontend/before /srv/frontend/previous")
+    try:
+        assert edge.headers("/assets/old.js")["status"] == "200"
+    finally:
+        host.check_output(f"ln -sfn {kept} /srv/frontend/previous" if kept else "rm /srv/frontend/previous")
+        host.check_output("rm -r /srv/frontend/before")

@@ -1,10 +1,14 @@
 """The virtual address, looked for on both balancers."""
 
+import os
+
 import testinfra
 
 from tests.lab.eventually import eventually, lasting
 
 testinfra_hosts = ["local://"]
+
+ENGINE = os.environ["ESCALA_LOAD_BALANCER_ENGINE"]
 
 
 def balancers(pytestconfig):
@@ -25,10 +29,10 @@ def test_exactly_one_balancer_holds_it(pytestconfig):
     assert len(holders(balancers(pytestconfig))) == 1
 
 
-def test_it_leaves_a_balancer_whose_nginx_is_stopped_and_stays_where_it_went(pytestconfig):
+def test_it_leaves_a_balancer_whose_engine_is_stopped_and_stays_where_it_went(pytestconfig):
     hosts = {host.backend.get_hostname(): host for host in balancers(pytestconfig)}
     [first] = holders(hosts.values())
-    hosts[first].check_output("systemctl stop nginx")
+    hosts[first].check_output(f"systemctl stop {ENGINE}")
     try:
         [now] = eventually(
             "the other balancer holds the address",
@@ -36,5 +40,5 @@ def test_it_leaves_a_balancer_whose_nginx_is_stopped_and_stays_where_it_went(pyt
             within=5,
         )
     finally:
-        hosts[first].check_output("systemctl start nginx")
+        hosts[first].check_output(f"systemctl start {ENGINE}")
     lasting("the address stays where it went", lambda: holders(hosts.values()) == [now], seconds=3)
