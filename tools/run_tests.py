@@ -126,7 +126,11 @@ STEPS = (
     Step("ansible-lint", "playbooks and roles, profile production", ["ansible-lint"]),
     Step("changelog", "changelog fragments", ["antsibull-changelog", "lint"]),
     Step("sanity", "ansible-test's sanity tests", ["python", "-m", "tools.sanity"], sanity_tests),
-    Step("artifacts", "programs that Debian lacks, from their Go modules", _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv")),
+    Step(
+        "artifacts",
+        "programs that Debian lacks, from their Go modules",
+        _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv"),
+    ),
     _stories("stories", "stories on the lab, with figures", "nginx", "etapa_1_nginx", "sanity"),
     _scenario("etapa_1_haproxy", "stories"),
     _stories(

@@ -201,7 +201,8 @@ def read(path: str) -> str:
 
 def log(level: int, message: str) -> None:
     """To the journal, which reads the level from the beginning of the line."""
-    print(f"<{level}>{message}", flush=True)
+    sys.stdout.write(f"<{level}>{message}\n")
+    sys.stdout.flush()
 
 
 _ERROR, _NOTICE = 3, 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
+
 def tries_that_reach_a_second_host(servers: t.Sequence[t.Mapping[str, t.Any]]) -> int:
     """How often a request must be tried so that one dead host cannot use up every try."""
     instances = Counter(server["address"] for server in servers)

@@ -107,9 +107,8 @@ def parse_reply(frame: bytes) -> t.Optional[Answer]:
     """What a frame answers, or None when it is no reply about an IPv4 address."""
     if len(frame) < _FRAME.size:
         return None
-    _to, _source, ethertype, hardware, protocol, mac_size, address_size, kind, mac, address, _, _ = _FRAME.unpack_from(
-        frame
-    )
+    fields = _FRAME.unpack_from(frame)
+    ethertype, hardware, protocol, mac_size, address_size, kind, mac, address = fields[2:10]
     if (ethertype, hardware, protocol, mac_size, address_size, kind) != (_ETHERTYPE_ARP, 1, 0x0800, 6, 4, _REPLY):
         return None
     return Answer(socket.inet_ntoa(address), mac.hex(":"))
@@ -166,7 +165,7 @@ def config_from(text: str) -> Config:
     if not isinstance(values, dict) or set(values) != set(Config._fields):
         raise ValueError(f"the configuration must be an object with the keys {', '.join(Config._fields)}")
     config = Config(**values)
-    if not isinstance(config.balancers, dict) or not float(config.interval_seconds) > 2 * _COLLECT_SECONDS:
+    if not isinstance(config.balancers, dict) or float(config.interval_seconds) <= 2 * _COLLECT_SECONDS:
         raise ValueError(
             f"balancers must be names with addresses, interval_seconds more than {2 * _COLLECT_SECONDS:g}: {text}"
         )
@@ -186,7 +185,7 @@ def wanted(config: Config, names: t.Mapping[str, str], seen: t.Iterable[str]) ->
 def interface_with(address: str) -> str:
     """The name of the interface that has an address; raises OSError when none has."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        for _, name in socket.if_nameindex():
+        for _index, name in socket.if_nameindex():
             with contextlib.suppress(OSError):
                 found = fcntl.ioctl(asking, _ADDRESS_OF_INTERFACE, struct.pack("256s", name.encode()[:15]))
                 if socket.inet_ntoa(found[20:24]) == address:
@@ -202,7 +201,7 @@ def ask(config: Config, addresses: t.Sequence[str]) -> t.List[Answer]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETHERTYPE_ARP)) as network:
         network.bind((interface, _ETHERTYPE_ARP))
         mac = network.getsockname()[4]
-        for _ in range(2):
+        for _round in range(2):
             for address in addresses:
                 network.send(request(mac, config.address, address))
             answers += _collect(network, _COLLECT_SECONDS / 2)
@@ -267,11 +266,17 @@ class Witness:
         if not sight:
             return
         if sight != before:
-            print(journal_line(sight, self.names, self.config), file=sys.stderr, flush=True)
+            say(journal_line(sight, self.names, self.config))
         found = document(sight, self.names, self.config, time.time())
         write(self.config.state_file, found)
         if sight != before:
             notify(f"STATUS={found['state']}: {found['reason']}")
+
+
+def say(line: str) -> None:
+    """To the journal, which reads the level from the beginning of the line."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def main(arguments: t.Sequence[str]) -> int:
@@ -282,7 +287,7 @@ def main(arguments: t.Sequence[str]) -> int:
         with open(path, encoding="utf-8") as file:
             config = config_from(file.read())
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        print(f"{_ERROR}{path} cannot be used: {error}", file=sys.stderr)
+        say(f"{_ERROR}{path} cannot be used: {error}")
         return 78
     if only_check:
         return 0
@@ -304,4 +309,4 @@ def main(arguments: t.Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))
