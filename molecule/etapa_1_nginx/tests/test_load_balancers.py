@@ -115,7 +115,8 @@ def test_unknown_hosts_are_refused(edge, scheme):
 
 
 def test_a_known_certificate_does_not_open_another_host(edge):
-    assert edge.ask("/", "--http1.1", "--header 'Host: other.example'").stdout == ""
+    for version in ("--http1.1", "--http2"):
+        assert edge.headers("/health/live", version, "--header 'Host: other.example'")["status"] == "421"
 
 
 def test_every_instance_takes_its_turn(edge):
@@ -208,7 +209,8 @@ def test_the_access_log_is_json_and_names_the_instance(host, edge):
 
 def test_large_bodies_are_for_uploads_only(host, edge):
     host.check_output("head -c 3000000 /dev/zero >/tmp/large")
-    assert edge.headers("/api/notes", "--data-binary @/tmp/large")["status"] == "413"
+    # Asked first whether it may send (Expect), curl sees the answer before it sends what nobody takes.
+    assert edge.headers("/api/notes", "--http1.1", "--data-binary @/tmp/large")["status"] == "413"
     assert edge.headers("/api/uploads", "--data-binary @/tmp/large")["status"] == "401"
 
 
