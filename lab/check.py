@@ -21,6 +21,8 @@ _PROGRAMS = {
     "apt-cacher-ng": "apt-cacher-ng",
     "git": "git",
     "rsync": "rsync",
+    # The load that measures the balancers.
+    "h2load": "nghttp2-client",
 }
 _FREE_MIB = 3072
 

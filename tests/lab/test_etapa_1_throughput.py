@@ -1,0 +1,111 @@
+"""What a balancer costs: requests a second and the slowest hundredth, with TLS through either engine, beside the instances' own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab import measurements
+from tests.lab.h2load import Way, latencies, most_per_second
+from tests.lab.handle import ROOT, Lab, playbook
+from tests.lab.measurements import record
+from tests.lab.target import Target
+
+ADDED_P99_MILLISECONDS = 2.0
+ENGINES = ("nginx", "haproxy")
+# The balancer that is measured, the same for both engines.
+BALANCER = "lb1"
+# The cheapest route, so that the balancer is the largest part of the work.
+ROUTE = "/health/live"
+ROUNDS, SECONDS = 3, 5
+
+
+def switch(engine: str, **variables: int) -> None:
+    """Make the balancer over with this engine, as the environment variable of the inventory would."""
+    choice = json.dumps({"load_balancer_engine": engine, **variables})
+    done = playbook("etapa_1_load_balancer.yml", "--limit", BALANCER, "--extra-vars", choice)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+@pytest.fixture
+def _engine_back(whole_platform: None) -> Iterator[None]:
+    yield
+    switch(measurements.ENGINE)
+
+
+def direct(lab: Lab) -> Way:
+    """Each instance asked at its own port."""
+    ports = yaml.safe_load((ROOT / "inventories/lab/group_vars/app_servers.yml").read_text())["app_ports"]
+    hosts = lab.hosts()
+    addresses = [hosts[host]["address"] for host in lab.group("app_servers")]
+    return Way("direct", [f"http://{address}:{port}{ROUTE}" for address in addresses for port in ports])
+
+
+def p99(milliseconds: list[float]) -> float:
+    return statistics.quantiles(milliseconds, n=100)[98]
+
+
+def measure(own: Way, through: Way) -> dict[str, list[float]]:
+    """Own and through in turn, since all share the machine with whatever else it does."""
+    found: dict[str, list[float]] = {}
+
+    def keep(name: str, value: float) -> None:
+        found.setdefault(name, []).append(value)
+
+    for way in (own, through):
+        most_per_second(way, 2)
+    for _ in range(ROUNDS):
+        for way in (own, through):
+            keep(f"{way.name} requests/s", most_per_second(way, SECONDS))
+    half = statistics.median(found[f"{through.name} requests/s"]) / 2
+    for _ in range(ROUNDS):
+        for way in (own, through):
+            taken = latencies(way, half, SECONDS)
+            keep(f"{way.name} p50 ms", statistics.median(taken))
+            keep(f"{way.name} p99 ms", p99(taken))
+    return found
+
+
+@pytest.mark.usefixtures("_engine_back")
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=3)
+def test_the_balancer_takes_its_share_of_the_load_and_adds_less_than_2_ms(
+    lab: Lab, target: Target, output: Path
+) -> None:
+    own, medians = direct(lab), {}
+    for engine in ENGINES:
+        # The load has one address, and is many times what the lab's inventory lets one client do.
+        switch(
+            engine, load_balancer_requests_per_second_per_client=100000, load_balancer_request_burst_per_client=100000
+        )
+        lab.make_holder(BALANCER, target.vip)
+        found = measure(own, Way("through", [target.base_url + ROUTE], connect_to=f"{target.vip}:443"))
+        (output / f"{engine}.json").write_text(json.dumps(found, indent=1) + "\n")
+        medians[engine] = {name: statistics.median(values) for name, values in found.items()}
+    for engine, median in medians.items():
+        record(
+            f"throughput_{engine}",
+            median["through requests/s"] / median["direct requests/s"],
+            "times",
+            what=f"requests/s through {engine} with TLS, of the instances' own",
+        )
+        record(
+            f"added_p99_{engine}",
+            median["through p99 ms"] - median["direct p99 ms"],
+            "ms",
+            ADDED_P99_MILLISECONDS,
+            what=f"p99 at half load: added by {engine} with TLS",
+        )
+    record(
+        "throughput_haproxy_beside_nginx",
+        medians["haproxy"]["through requests/s"] / medians["nginx"]["through requests/s"],
+        "times",
+        what="requests/s through HAProxy, of those through nginx",
+    )
+    for engine, median in medians.items():
+        assert median["through p99 ms"] - median["direct p99 ms"] < ADDED_P99_MILLISECONDS, (engine, median)
