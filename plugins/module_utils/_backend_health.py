@@ -31,6 +31,8 @@ ENGINE = "nginx"
 # So that one who is ill for a moment costs nginx one reload and not many.
 _BETWEEN_RELOADS_SECONDS = 1.0
 _STATE_EVERY_SECONDS = 1.0
+# The part of the interval after which an answer that says something new is confirmed.
+_CONFIRM = 0.4
 _COMMAND_SECONDS = 30
 
 
@@ -296,10 +298,15 @@ def run_command(command: t.Sequence[str]) -> str:
 
 def probe(backend: Backend, settings: Settings, answers: queue.Queue[t.Tuple[str, str]]) -> None:
     """Ask one instance again and again, each in a thread of its own: one that hangs holds up no other."""
+    before = ""
     while True:
         begun = time.monotonic()
-        answers.put((backend.name, fault_of(backend, settings.path, settings.timeout_seconds)))
-        time.sleep(max(0.0, settings.interval_seconds - (time.monotonic() - begun)))
+        fault = fault_of(backend, settings.path, settings.timeout_seconds)
+        answers.put((backend.name, fault))
+        # An answer unlike the one before is soon followed by the one that confirms it.
+        pause = settings.interval_seconds * (_CONFIRM if bool(fault) != bool(before) else 1)
+        before = fault
+        time.sleep(max(0.0, pause - (time.monotonic() - begun)))
 
 
 def begin_anew(_signal: int, _frame: t.Any) -> None:

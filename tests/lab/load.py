@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 10.0
 # Where the load ends by itself, whatever the story does.
 _LONGEST_SECONDS = 600.0
 _WORKERS = 200
+_PAUSE_SECONDS = 0.05
 
 NOTES, ME, SETTINGS, READY, FRONTEND = "/api/notes?limit=20", "/api/me", "/api/settings", "/health/ready", "frontend"
 _MIX = (NOTES, ME, NOTES, SETTINGS, NOTES, FRONTEND, NOTES, ME, READY, SETTINGS)
@@ -53,6 +54,7 @@ class Result:
     by_instance: Counter[str] = field(default_factory=Counter)
     acknowledged: list[str] = field(default_factory=list)
     refused_writes: int = 0
+    broken: int = 0
     lost: list[str] = field(default_factory=list)
 
     def quantile(self, share: float) -> float:
@@ -65,7 +67,7 @@ class Result:
         return (
             f"{self.requests} requests in {self.seconds:.0f} s ({self.requests / max(self.seconds, 1e-9):.0f}/s),"
             f" {len(self.failures)} failed; p50 {self.quantile(0.5) * 1000:.0f} ms, p99 {self.quantile(0.99) * 1000:.0f} ms,"
-            f" max {self.quantile(1) * 1000:.0f} ms; answered by {instances};"
+            f" max {self.quantile(1) * 1000:.0f} ms; {self.broken} connections broke; answered by {instances};"
             f" {len(self.acknowledged)} writes acknowledged, {self.refused_writes} refused, {len(self.lost)} lost"
         )
 
@@ -91,7 +93,14 @@ class _ToVip(AbstractResolver):
 
 
 class Load:
-    """Requests due at a steady rate, each taken by the next free worker; latency counts from when a request was due."""
+    """Requests due at a steady rate, each taken by the next free worker; latency counts from when a request was due.
+
+    As a browser does, and as HTTP lets a client do with what is idempotent, a request whose connection breaks is sent again on another one. An
+    answer is never asked for twice, whatever it is.
+    """
+
+    # One that gets no answer in this time is given up, and sent again while the client's patience lasts.
+    try_seconds = float("inf")
 
     def __init__(self, target: Target, rate: float, writes_per_second: float, close_every: int = 0) -> None:
         self._target = target
@@ -164,17 +173,27 @@ class Load:
         result.requests += 1
         last = self._close_every and result.requests % self._close_every == 0
         headers = {"Connection": "close"} if last else {}
-        try:
-            async with session.get(path, headers=headers) as answer:
-                await answer.read()
-                if answer.ok and answer.status < 300:
-                    result.latencies.append(time.monotonic() - due)
-                    if served_by := answer.headers.get("X-Served-By"):
-                        result.by_instance[served_by] += 1
-                    return
-                how = f"status {answer.status} from {answer.headers.get('X-Served-By', 'the balancer')}"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            how = f"{type(error).__name__}: {error}"
+        end = time.monotonic() + PATIENCE_SECONDS
+        how = ""
+        while (left := end - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(self.try_seconds, left)), session.get(path, headers=headers) as answer:
+                    await answer.read()
+                    served_by = answer.headers.get("X-Served-By")
+                    if answer.ok and answer.status < 300:
+                        result.latencies.append(time.monotonic() - due)
+                        if served_by:
+                            result.by_instance[served_by] += 1
+                        return
+                    how = f"status {answer.status} from {served_by or 'the balancer'}"
+                    break
+            except TimeoutError:
+                how = f"no answer within {min(self.try_seconds, left):.1f} s"
+            except (aiohttp.ClientError, OSError) as error:
+                # A balancer that loads its configuration anew closes idle connections, perhaps in the moment in which one is used.
+                how = f"{type(error).__name__}: {error}"
+            result.broken += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
         result.failures.append(Failure(round(due - start, 3), f"GET {path}", how))
 
     async def _write(self, session: aiohttp.ClientSession) -> None:
@@ -207,12 +226,13 @@ def running_load(
     writes_per_second: float = 2,
     close_every: int = 0,
     save_to: Path | None = None,
+    kind: type[Load] = Load,
 ) -> Iterator[Load]:
     """A load that runs while the story does, and goes on until it has sent this many requests; its result is kept in a file.
 
     With close_every, each so-manieth request ends its connection, so that clients open new ones all the time.
     """
-    load = Load(target, rate, writes_per_second, close_every)
+    load = kind(target, rate, writes_per_second, close_every)
     trouble: list[BaseException] = []
 
     def run() -> None:

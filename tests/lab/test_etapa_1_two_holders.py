@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import load as steady_load
 from tests.lab.eventually import eventually, lasting, widened
 from tests.lab.handle import Lab
 from tests.lab.load import running_load
@@ -45,21 +44,19 @@ def errors(lab: Lab, host: str, since: float) -> list[tuple[float, str]]:
     return [(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, entry["MESSAGE"]) for entry in entries]
 
 
+@pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 @pytest.mark.parametrize("name", FAULTS)
-def test_two_holders_are_seen_at_once_and_clients_are_served(
-    lab: Lab, target: Target, output: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_two_holders_are_seen_at_once_and_clients_are_served(lab: Lab, target: Target, output: Path, name: str) -> None:
     begin_fault, end_fault, what = FAULTS[name]
-    monkeypatch.setattr(steady_load, "Load", PersistentLoad)
     witnesses = lab.group("app_servers")
     lab.make_holder(HOLDER, target.vip)
     eventually("the witnesses see one holder", lambda: set(states(lab, witnesses).values()) == {"one"}, within=10)
     balancers = {name: facts["pid"] for name, facts in lab.hosts().items() if "load_balancers" in facts["groups"]}
 
     with (
-        running_load(target, requests=REQUESTS, save_to=output / "load.json") as load,
+        running_load(target, requests=REQUESTS, save_to=output / "load.json", kind=PersistentLoad) as load,
         watching(target.vip, balancers, [HOLDER]) as watch,
         probing(target) as probe,
     ):
