@@ -32,9 +32,10 @@ unit: venv ## static rules and unit tests
 venv: ## the virtual environment, .venv, from requirements.txt
 	@tools/setup_venv.sh
 
-lock: venv ## requirements.txt from requirements.in, with newest versions
-	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" requirements.in -o requirements.txt
+lock: venv ## requirements*.txt from requirements*.in, with newest versions
+	@for name in requirements requirements-sslyze; do \
+		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" $$name.in -o $$name.txt || exit; done
 
 check:
 	@$(PYTHON) -m lab check

@@ -5,13 +5,14 @@ cd "$(dirname "$0")/.."
 root=$PWD
 venv=$root/.venv
 lock=requirements.txt
+sslyze_lock=requirements-sslyze.txt
 
 exec 9>"$root/.venv.lock"
 flock 9
 
 python=${PYTHON:-python3}
 # A virtual environment knows its own path and its interpreter, so both belong to the key.
-key=$({ sha256sum "$lock" "$0"; "$python" -VV; echo "$root"; } | sha256sum | cut -d' ' -f1)
+key=$({ sha256sum "$lock" "$sslyze_lock" "$0"; "$python" -VV; echo "$root"; } | sha256sum | cut -d' ' -f1)
 if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/ready" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
@@ -43,6 +44,8 @@ cert=$("$venv/bin/pip" config get global.cert 2>/dev/null || true)
 [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
 [ -z "$cert" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$cert}"
 "$venv/bin/uv" pip install --quiet --no-deps --require-hashes --python "$venv/bin/python" -r "$lock"
+"$venv/bin/uv" venv --quiet --python "$python" "$venv/sslyze"
+"$venv/bin/uv" pip install --quiet --no-deps --require-hashes --python "$venv/sslyze/bin/python" -r "$sslyze_lock"
 # Ansible compiles what collections hold by itself; the rest is compiled once here, also where writing bytecode is off.
 "$venv/bin/python" -m compileall -q -j 2 -x ansible_collections "$venv/lib"
 
