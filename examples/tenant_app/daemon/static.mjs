@@ -34,7 +34,9 @@ export function createFrontendServer({ root, backend }) {
 
   /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
   function passOn(request, response) {
-    const headers = { ...request.headers, "x-forwarded-for": request.socket.remoteAddress };
+    // It passes no WebSocket on: without the wish for one it gets the backend's ordinary answer, and with it none at all.
+    const { connection: _ours, upgrade: _notPassedOn, ...asked } = request.headers;
+    const headers = { ...asked, "x-forwarded-for": request.socket.remoteAddress };
     const outgoing = httpRequest(new URL(request.url ?? "/", backend), { method: request.method, headers }, (incoming) => {
       const { connection: _hopByHop, "keep-alive": _alsoHopByHop, ...answer } = incoming.headers;
       response.writeHead(incoming.statusCode ?? 502, answer);

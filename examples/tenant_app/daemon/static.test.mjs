@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -58,6 +58,13 @@ test("the backend's paths are passed on with body and client address", async () 
   const response = await fetch(`${base}/api/notes?limit=1`, { method: "POST", body: "hello" });
   assert.equal(response.headers.get("x-served-by"), "backend");
   assert.equal(await response.text(), "POST /api/notes?limit=1 hello 127.0.0.1");
+});
+
+test("who asks for a WebSocket gets the ordinary answer and does not wait for ever", async () => {
+  backend.on("upgrade", (_request, socket) => socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"));
+  const headers = { connection: "Upgrade", upgrade: "websocket" };
+  const [response] = await once(get(`${base}/api/live`, { headers, signal: AbortSignal.timeout(2_000) }), "response");
+  assert.equal((await response.toArray()).join(""), "GET /api/live  127.0.0.1");
 });
 
 test("a backend that is away is a clear 502", async () => {

@@ -12,6 +12,7 @@ import { registerMetrics } from "./metrics.js";
 import type { Readiness } from "./readiness.js";
 import { authRoutes } from "./routes/auth.js";
 import { healthRoutes } from "./routes/health.js";
+import { liveRoutes } from "./routes/live.js";
 import { noteRoutes } from "./routes/notes.js";
 import { settingRoutes } from "./routes/settings.js";
 import { uploadRoutes } from "./routes/uploads.js";
@@ -77,6 +78,7 @@ export async function buildApp({ config, logger, database, storage, readiness, r
   // The parser would cut a file that is too long; UploadService refuses it instead.
   await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 8 } });
 
+  await liveRoutes(app, config.instanceName);
   healthRoutes(app, { readiness, registry });
   authRoutes(app, { database, permissions, revocation, ttlSeconds: config.jwtTtlSeconds });
   noteRoutes(app, database);

@@ -1,53 +1,21 @@
 import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, readdir } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { FastifyInstance } from "fastify";
 import pg from "pg";
 import { pino } from "pino";
-import { buildApp } from "../src/app.js";
-import { noRevocation } from "../src/auth/revocation.js";
-import { readServerConfig } from "../src/config.js";
-import { openDatabase, type Database } from "../src/database.js";
 import { drain } from "../src/drain.js";
-import { EnvironmentReader } from "../src/environment.js";
 import { applyMigrations, readMigrations } from "../src/migrations.js";
-import { Readiness } from "../src/readiness.js";
 import { seed } from "../src/seeding.js";
-import { StorageSelector } from "../src/storage/selector.js";
+import { startInstance, stopInstance, type Instance } from "./instance.js";
 
 const url = process.env.TEST_DATABASE_URL;
 const PASSWORD = "a password for tests";
 const MIGRATIONS = fileURLToPath(new URL("../../prisma/migrations", import.meta.url));
-
-interface Instance {
-  app: FastifyInstance;
-  base: string;
-  database: Database;
-  storage: StorageSelector;
-  readiness: Readiness;
-}
-
-async function startInstance(environment: Record<string, string>): Promise<Instance> {
-  const config = readServerConfig(new EnvironmentReader({ JWT_SECRET: "x".repeat(32), ...environment }));
-  const logger = pino({ level: "silent" });
-  const database = openDatabase(config.database, () => {});
-  const storage = new StorageSelector(config.storage, database);
-  const readiness = new Readiness({ database: database.probe, storage: () => storage.current().check() }, undefined);
-  const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
-  await app.listen({ host: "127.0.0.1", port: 0 });
-  return { app, base: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`, database, storage, readiness };
-}
-
-async function stopInstance({ app, database }: Instance): Promise<void> {
-  await app.close();
-  await database.close();
-}
 
 describe("the API over a real database", { skip: url === undefined && "TEST_DATABASE_URL is not set" }, () => {
   let environment: Record<string, string>;

@@ -24,6 +24,8 @@ declare module "fastify" {
   interface FastifyInstance {
     /** Hooks for routes: `authenticate` wants a valid token, `require(permission)` wants the permission too. */
     authenticate(request: FastifyRequest): Promise<void>;
+    /** Who a token belongs to that came in another way than in a header. */
+    identify(token: string): Promise<Identity>;
     require(permission: Permission): (request: FastifyRequest) => Promise<void>;
   }
 }
@@ -41,17 +43,23 @@ export async function registerAuth(
     verify: { algorithms: ["HS256"], cache: VERIFIED_TOKENS },
   });
 
-  const authenticate = async (request: FastifyRequest): Promise<void> => {
+  const admit = async (verify: () => Identity | Promise<Identity>): Promise<Identity> => {
+    let identity: Identity;
     try {
-      await request.jwtVerify();
+      identity = await verify();
     } catch (cause) {
       throw new AppError(401, "unauthenticated", "A valid access token is needed.", { cause });
     }
-    if (await options.revocation.isRevoked(request.user.jti)) {
+    if (await options.revocation.isRevoked(identity.jti)) {
       throw new AppError(401, "unauthenticated", "The access token has been revoked.");
     }
+    return identity;
+  };
+  const authenticate = async (request: FastifyRequest): Promise<void> => {
+    await admit(() => request.jwtVerify<Identity>());
   };
   app.decorate("authenticate", authenticate);
+  app.decorate("identify", (token) => admit(() => app.jwt.verify<Identity>(token)));
   app.decorate("require", (permission) => async (request) => {
     await authenticate(request);
     const granted = await options.permissions.of(request.user.tenantId, request.user.role);
