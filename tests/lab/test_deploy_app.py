@@ -105,7 +105,6 @@ def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_ro
     assert {away for _moment, away, _answers in watch.seen} == {frozenset()}
 
 
-@pytest.mark.either_engine
 @pytest.mark.soak(runs=3)
 def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
@@ -153,7 +152,6 @@ def test_a_host_on_which_neither_release_runs_stays_drained_and_is_mended_by_the
     assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
 
 
-@pytest.mark.either_engine
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:
     release = another(tmp_path, SECOND)
     command, environment, folder = command_of("deploy_app.yml", *deploying(release))

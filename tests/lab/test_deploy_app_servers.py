@@ -31,7 +31,6 @@ def without_app2(tmp_path: Path) -> Path:
     return copy / "hosts.yml"
 
 
-@pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 def test_an_application_host_is_taken_out_and_put_back_by_the_inventory(

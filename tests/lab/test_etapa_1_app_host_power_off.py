@@ -13,7 +13,6 @@ from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
 
-@pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 def test_no_request_fails_when_an_app_host_is_powered_off(

@@ -44,7 +44,7 @@ def test_a_broken_snippet_ends_at_the_first_balancer_and_a_good_one_serves(
     message = " ".join(done.stdout.split())
     assert "lb1: " in message
     assert "Mend load_balancer_snippet" in message
-    assert "no directive" in message or "unknown keyword 'this'" in message
+    assert 'unknown directive "this"' in message or "unknown keyword 'this'" in message
     assert {host: state(host) for host in lab.group("load_balancers")} == before
     assert instances_that_answer(target, 4 * len(instances)) == set(instances)
 
