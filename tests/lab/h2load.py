@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import tempfile
@@ -9,29 +10,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CONNECTIONS = 32
+_CONNECTIONS = 32
+# h2load looks every 10 ms at most what a connection has to send: one that is to send more sends in bursts.
+_MOST_PER_CONNECTION = 50
 _WARM_UP_SECONDS = 1
 _LEEWAY_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Way:
-    """How requests go: each URL is asked over its share of the connections, where it says or at an address that is given."""
+    """How requests go: each URL gets its share of them, where it says or at an address that is given."""
 
     name: str
     urls: Sequence[str]
     connect_to: str = ""
 
-    def commands(self, *options: str) -> Iterable[list[str]]:
+    def commands(self, connections: int, *options: str) -> Iterable[list[str]]:
         connect = [f"--connect-to={self.connect_to}"] if self.connect_to else []
         for url in self.urls:
-            yield ["h2load", "--h1", f"--clients={CONNECTIONS // len(self.urls)}", *connect, *options, url]
+            yield ["h2load", "--h1", f"--clients={connections // len(self.urls)}", *connect, *options, url]
 
 
 def most_per_second(way: Way, seconds: int) -> float:
     """Requests a second when each connection sends the next one as soon as it has its answer."""
     options = (f"--duration={seconds}", f"--warm-up-time={_WARM_UP_SECONDS}")
-    outputs = _run(way.commands(*options), seconds)
+    outputs = _run(way.commands(_CONNECTIONS, *options), seconds)
     return sum(float(_found(r"finished in [^,]+, ([\d.]+) req/s", output)[0]) for output in outputs)
 
 
@@ -40,8 +43,9 @@ def latencies(way: Way, per_second: float, seconds: int) -> list[float]:
 
     A connection sends at its own times: they are opened one after the other, so that requests come evenly and not in bursts.
     """
-    rate = per_second / CONNECTIONS
-    share = CONNECTIONS // len(way.urls)
+    share = math.ceil(per_second / _MOST_PER_CONNECTION / len(way.urls))
+    connections = share * len(way.urls)
+    rate = per_second / connections
     options = (
         f"--requests={share * int(rate * (seconds + _WARM_UP_SECONDS))}",
         f"--rps={rate}",
@@ -52,7 +56,7 @@ def latencies(way: Way, per_second: float, seconds: int) -> list[float]:
         logs = [Path(folder) / str(number) for number in range(len(way.urls))]
         commands = [
             [*command[:-1], f"--log-file={log}", command[-1]]
-            for command, log in zip(way.commands(*options), logs, strict=True)
+            for command, log in zip(way.commands(connections, *options), logs, strict=True)
         ]
         _run(commands, seconds)
         rows = [[int(cell) for cell in line.split("\t")] for log in logs for line in log.read_text().splitlines()]
