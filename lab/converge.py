@@ -28,7 +28,8 @@ _MEANING = {
 
 def converge(until: str) -> None:
     """Run the playbooks up to a step on the lab that is up; each is idempotent."""
-    lifecycle.running_topology(state.read())
+    # The application's sources may have changed since the hosts were booted, and the archive's name with them.
+    inventory.write(lifecycle.running_topology(state.read()))
     ansible = CHECKOUT / ".venv" / "bin" / "ansible-playbook"
     if not ansible.exists():
         raise LabError(f"{ansible} is missing; `make lab` installs it")
