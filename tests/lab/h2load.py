@@ -14,6 +14,8 @@ _CONNECTIONS = 32
 # h2load looks every 10 ms at most what a connection has to send: one that is to send more sends in bursts.
 _MOST_PER_CONNECTION = 50
 _WARM_UP_SECONDS = 1
+# It would wait for a connection that is lost as long as nobody ends it.
+_SILENCE_SECONDS = 5
 _LEEWAY_SECONDS = 30
 
 
@@ -28,7 +30,9 @@ class Way:
     def commands(self, connections: int, *options: str) -> Iterable[list[str]]:
         connect = [f"--connect-to={self.connect_to}"] if self.connect_to else []
         for url in self.urls:
-            yield ["h2load", "--h1", f"--clients={connections // len(self.urls)}", *connect, *options, url]
+            clients = f"--clients={connections // len(self.urls)}"
+            silence = f"--connection-inactivity-timeout={_SILENCE_SECONDS}"
+            yield ["h2load", "--h1", clients, silence, *connect, *options, url]
 
 
 def most_per_second(way: Way, seconds: int) -> float:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.lab import measurements
+from tests.lab.eventually import lasting
 from tests.lab.h2load import Way, latencies, most_per_second
 from tests.lab.handle import ROOT, Lab, playbook
 from tests.lab.measurements import record
@@ -50,8 +51,20 @@ def p99(milliseconds: list[float]) -> float:
     return statistics.quantiles(milliseconds, n=100)[98]
 
 
+def cores_in_use() -> Iterator[float]:
+    """The share of the machine's time that was used since it was asked last: hosts, client and all else have the same cores."""
+    ticks = idle = 0
+    while True:
+        spent = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        yield 1 - (spent[3] + spent[4] - idle) / max(1, sum(spent) - ticks)
+        ticks, idle = sum(spent), spent[3] + spent[4]
+
+
 def measure(own: Way, through: Way) -> dict[str, list[float]]:
-    """Own and through in turn, since all share the machine with whatever else it does."""
+    """Own and through in turn, since all share the machine with whatever else it does.
+
+    Half load is half of the requests/s that go through, sent at even times by connections that do not wait for one another.
+    """
     found: dict[str, list[float]] = {}
 
     def keep(name: str, value: float) -> None:
@@ -63,9 +76,12 @@ def measure(own: Way, through: Way) -> dict[str, list[float]]:
         for way in (own, through):
             keep(f"{way.name} requests/s", most_per_second(way, SECONDS))
     half = statistics.median(found[f"{through.name} requests/s"]) / 2
+    in_use = cores_in_use()
     for _ in range(ROUNDS):
         for way in (own, through):
+            next(in_use)
             taken = latencies(way, half, SECONDS)
+            keep(f"{way.name} cores in use", next(in_use))
             keep(f"{way.name} p50 ms", statistics.median(taken))
             keep(f"{way.name} p99 ms", p99(taken))
     return found
@@ -84,6 +100,7 @@ def test_the_balancer_takes_its_share_of_the_load_and_adds_less_than_2_ms(
             engine, load_balancer_requests_per_second_per_client=100000, load_balancer_request_burst_per_client=100000
         )
         lab.make_holder(BALANCER, target.vip)
+        lasting(f"{BALANCER} holds the address", lambda: lab.holders(target.vip) == [BALANCER], seconds=3)
         found = measure(own, Way("through", [target.base_url + ROUTE], connect_to=f"{target.vip}:443"))
         (output / f"{engine}.json").write_text(json.dumps(found, indent=1) + "\n")
         medians[engine] = {name: statistics.median(values) for name, values in found.items()}
