@@ -45,6 +45,9 @@ def plan(service: Service, sources: t.Sequence[Source]) -> t.List[Step]:
     steps = []
     if service.unit_changed:
         steps.append(Step("daemon-reload", "its unit changed on disk"))
+    elif not service.active:
+        # systemd may not have seen a drop-in yet whose folder is new (252 does not), and would start the unit without it.
+        steps.append(Step("daemon-reload", "what is new on disk is part of it from its first start"))
     if not service.enabled:
         steps.append(Step("enable", "it would not start at boot"))
     newest = max(sources, key=lambda source: source.changed_at)

@@ -17,7 +17,7 @@ def test_the_last_load_is_on_the_clock_of_files():
 def test_a_unit_that_systemd_does_not_know_does_not_run():
     shown = "ActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\nStateChangeTimestampMonotonic=0\n"
     service = parse_service(shown, now=1000.0, monotonic_now=50.0)
-    assert [step.verb for step in plan(service, [OLD])] == ["enable", "start"]
+    assert [step.verb for step in plan(service, [OLD])] == ["daemon-reload", "enable", "start"]
 
 
 def test_a_service_that_loaded_after_its_files_changed_is_left_alone():
@@ -29,7 +29,7 @@ def test_a_file_that_changed_since_is_loaded_and_named():
 
 
 def test_a_service_that_does_not_run_is_started_and_not_reloaded():
-    assert [step.verb for step in plan(WELL._replace(active=False), [NEW])] == ["start"]
+    assert [step.verb for step in plan(WELL._replace(active=False), [NEW])] == ["daemon-reload", "start"]
 
 
 def test_a_changed_unit_is_read_before_anything_else():
