@@ -110,7 +110,8 @@ def test_http_is_redirected_with_method_and_path(edge):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_unknown_hosts_are_refused(edge, scheme):
     answer = edge.ask("/", "--insecure", scheme=scheme, name="other.example")
-    assert answer.rc in (35, 52)
+    # No handshake, or a connection that ends without a word.
+    assert answer.rc in (35, 52, 56)
     assert answer.stdout == ""
 
 

@@ -1,5 +1,6 @@
 """What is not a proper request is refused cleanly, and the balancer goes on serving: each balancer is asked at its own address."""
 
+import re
 import socket
 import ssl
 import time
@@ -72,7 +73,10 @@ def exchange(address, request):
 def test_a_malformed_request_is_refused(address, request_bytes):
     said = exchange(address, request_bytes)
     # An error of the client's, or a closed connection; never an answer of the application's, and never an error of ours.
-    assert said == b"" or said.split(b" ")[1] in (b"400", b"405", b"413", b"414", b"421", b"431", b"501", b"505"), said[:200]
+    # To a request line without a version nginx answers as HTTP 0.9 did, without a head.
+    status = re.match(rb"HTTP/1\.[01] (\d+)|<html>\r\n<head><title>(\d+)", said)
+    codes = (b"400", b"405", b"413", b"414", b"421", b"431", b"501", b"505")
+    assert said == b"" or (status and (status[1] or status[2]) in codes), said[:200]
     assert b"x-served-by" not in said.lower()
 
 
