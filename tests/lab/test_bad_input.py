@@ -108,7 +108,7 @@ def test_balancers_that_do_not_fit_together_are_refused(
         load_balancer_engine="caddy",
         load_balancer_upload_servers=[{"name": "legacy1", "address": "legacy1", "port": 8080}],
     )
-    put(inventory, "app_servers", app_stop_timeout_seconds=21)
+    put(inventory, "app_servers", app_stop_timeout_seconds=22)
     message = refused(lab, target, instances, inventory)
     for said in (
         "keepalived_vip = 10.77.0.12/24: is the address of lb2 itself; choose one that no host has",
@@ -116,7 +116,7 @@ def test_balancers_that_do_not_fit_together_are_refused(
         "keepalived_router_id = ['50', '51']: differs between hosts that share an address; set the same on each",
         "lb1, lb2: load_balancer_engine = caddy: is unknown; choose one of nginx, haproxy",
         "has no IP address and port; write it as {name: app1-3001, address: 192.0.2.21, port: 3001}",
-        "app1, app2: app_stop_timeout_seconds = 21: an instance that drains for 21 s",
+        "app1, app2: app_stop_timeout_seconds = 22: an instance that drains for 22 s",
     ):
         assert said in message
 
