@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.certificates import Authority, bundle, served_at
 from tests.lab.eventually import eventually
-from tests.lab.handle import Lab, playbook
+from tests.lab.handle import ROOT, Lab, playbook
 from tests.lab.load import running_load
 from tests.lab.target import Target
 
@@ -151,6 +151,17 @@ def test_files_that_would_not_serve_are_refused_and_nothing_changes(lab: Lab, ta
     assert serials(lab, target, target.ca_file) == before
 
 
+@pytest.fixture
+def _signed_for_as_long_as_usual() -> Iterator[None]:
+    """A certificate of which the controller has no copy is signed anew."""
+    yield
+    for copy in (ROOT / "inventories/lab/.state/pki/issued").glob("*-edge.crt"):
+        copy.unlink()
+    done = playbook("renew_certificates.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.usefixtures("_signed_for_as_long_as_usual")
 def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, target: Target) -> None:
     before = serials(lab, target, target.ca_file)
     certificate = served_at(target.vip, target.server_name, target.ca_file)
