@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._verdict import Verdict
+from ansible_collections.escala.ha.plugins.module_utils._verdict import Verdict, outcome
 
 # The options that the documentation fragment escala.ha.check describes.
 CHECK_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
@@ -34,3 +35,14 @@ def settle(
         sleep(pause_seconds)
         verdicts = [verdict if verdict["passed"] else check() for check, verdict in zip(checks, verdicts)]
     return verdicts
+
+
+def conclude(
+    checks: t.Sequence[t.Callable[[], Verdict]],
+    options: t.Mapping[str, t.Any],
+    fail: t.Callable[..., None],
+    end: t.Callable[..., None],
+) -> None:
+    """How a module whose name ends in _check ends: settled, and with all verdicts either way. `options` has CHECK_ARGUMENTS."""
+    result = outcome(settle(checks, options["timeout_seconds"], time.monotonic, time.sleep))
+    (fail if options["fail"] and not result["passed"] else end)(**result)

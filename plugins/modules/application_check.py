@@ -116,13 +116,10 @@ verdicts:
       evidence: {"instances": {"app1-3001": "ready", "app1-3002": "ready"}}
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.escala.ha.plugins.module_utils._application import application_checks
-from ansible_collections.escala.ha.plugins.module_utils._verdict import outcome
-from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, settle
+from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, conclude
 
 
 def main() -> None:
@@ -145,10 +142,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     checks = application_checks(module.params)
-    result = outcome(settle(checks, module.params["timeout_seconds"], time.monotonic, time.sleep))
-    if module.params["fail"] and not result["passed"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    conclude(checks, module.params, module.fail_json, module.exit_json)
 
 
 if __name__ == "__main__":

@@ -110,8 +110,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.escala.ha.plugins.module_utils._load_balancer_state import ENGINES, rotation_checks
-from ansible_collections.escala.ha.plugins.module_utils._verdict import outcome
-from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, settle
+from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, conclude
 
 
 def main() -> None:
@@ -128,10 +127,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     checks = rotation_checks(module.params, time.time)
-    result = outcome(settle(checks, module.params["timeout_seconds"], time.monotonic, time.sleep))
-    if module.params["fail"] and not result["passed"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    conclude(checks, module.params, module.fail_json, module.exit_json)
 
 
 if __name__ == "__main__":

@@ -110,13 +110,10 @@ verdicts:
       evidence: {"url": "http://192.0.2.10/health/ready", "address": "192.0.2.10", "answered_by": {"app1-3001": 2, "app2-3001": 2}}
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.escala.ha.plugins.module_utils._edge_migration import check_served_by, place
-from ansible_collections.escala.ha.plugins.module_utils._verdict import outcome
-from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, settle
+from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, conclude
 
 
 def main() -> None:
@@ -140,10 +137,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=str(error))
     checks = [lambda: check_served_by(asked, options["instances"], options["by_instances"], options["requests"])]
-    result = outcome(settle(checks, options["timeout_seconds"], time.monotonic, time.sleep))
-    if options["fail"] and not result["passed"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    conclude(checks, options, module.fail_json, module.exit_json)
 
 
 if __name__ == "__main__":
