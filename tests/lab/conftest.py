@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "either_engine: about the balancers' engine, so it is run with each (ESCALA_LOAD_BALANCER_ENGINE)"
     )
+    config.addinivalue_line("markers", "etapa_3: needs the database cluster, which only larger topologies have")
     config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
 
 
@@ -49,11 +50,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item.get_closest_marker("soak")]
     else:
         items[:] = [item for item in items if not item.get_closest_marker("soak_only")]
-
-
-def pytest_sessionstart() -> None:
-    """Every figure of a session is this session's, or one with the other engine's."""
-    measurements.forget()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

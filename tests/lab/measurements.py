@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -14,8 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests" / "output" / "measurements"
 PAGE = ROOT / "docs" / "measurements.md"
-# Each engine of the balancers has its own figures.
+# Each engine of the balancers has its own figures, and so has each manager of the database.
 ENGINE = os.environ.get("ESCALA_LOAD_BALANCER_ENGINE") or "nginx"
+MANAGER = "repmgr"
+# Series that this process has begun: its first figure of each puts older ones away, and the series that it does not measure stay.
+_begun: set[Path] = set()
 
 
 @dataclass
@@ -34,10 +38,15 @@ class Series:
     def median(self) -> float:
         return statistics.median(self.values)
 
+    @property
+    def p95(self) -> float:
+        """The value that 19 of 20 do not exceed; of fewer than 20 it is the largest."""
+        return sorted(self.values)[math.ceil(0.95 * len(self.values)) - 1]
+
     def __str__(self) -> str:
         """One line for a terminal."""
         seen = (
-            f"p50 {_number(self.median)}, max {_number(max(self.values))} of {len(self.values)}"
+            f"p50 {_number(self.median)}, p95 {_number(self.p95)}, max {_number(max(self.values))} of {len(self.values)}"
             if self.values[1:]
             else _number(self.values[0])
         )
@@ -52,15 +61,26 @@ class Series:
 
 
 def record(
-    name: str, value: float, unit: str, limit: float | None = None, *, what: str, median_limit: float | None = None
+    name: str,
+    value: float,
+    unit: str,
+    limit: float | None = None,
+    *,
+    what: str,
+    median_limit: float | None = None,
+    of: str = ENGINE,
 ) -> None:
-    """Print a figure and add it to its series; the limits are the promised ones, never widened."""
-    file = FOLDER / f"{name}_{ENGINE}.json"
+    """Print a figure and add it to its series; the limits are the promised ones, never widened.
+
+    It is a figure of an engine of the balancers or of a manager of the database, which is what the page says before it.
+    """
+    file = FOLDER / f"{name}_{of}.json"
     # pytest says here which story runs, and in which phase.
     story = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[0]
-    series = Series(f"{ENGINE}: {what}", unit, limit, median_limit, f"pytest {story}" if story else "make soak")
-    if file.exists():
+    series = Series(f"{of}: {what}", unit, limit, median_limit, f"pytest {story}" if story else "make soak")
+    if file in _begun:
         series.values = Series(**json.loads(file.read_text())).values
+    _begun.add(file)
     series.values.append(value)
     series.last = datetime.datetime.now(datetime.UTC).date().isoformat()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -68,14 +88,8 @@ def record(
     print(f"measured: {what}: {_number(value)} {unit}")
 
 
-def forget() -> None:
-    """Begin anew with the figures of this engine."""
-    for file in FOLDER.glob(f"*_{ENGINE}.json"):
-        file.unlink()
-
-
 def recorded() -> dict[str, Series]:
-    """Every figure that there is, of both engines."""
+    """Every figure that there is, of every engine and manager."""
     return {file.stem: Series(**json.loads(file.read_text())) for file in sorted(FOLDER.glob("*.json"))}
 
 
@@ -88,7 +102,7 @@ def machine() -> str:
 def page(series: Iterable[Series], machine: str) -> str:
     """The whole of docs/measurements.md."""
     rows = [
-        f"| {one.what} | `{one.command}` | {len(one.values)} | {_number(one.median)} | {_number(max(one.values))} | {one.unit}"
+        f"| {one.what} | `{one.command}` | {len(one.values)} | {_number(one.median)} | {_number(one.p95)} | {_number(max(one.values))} | {one.unit}"
         f" | {_limits(one) or 'none'} | {'yes' if one.within_limits else '**no**'} | {one.last} |"
         for one in series
     ]
@@ -100,8 +114,8 @@ def page(series: Iterable[Series], machine: str) -> str:
             "`make test` measures the same, once; `python -m tests.lab.measurements` writes this page from its figures.",
             f"All hosts, the load and the probes share one machine: {machine}.",
             "",
-            "| What | Command | Runs | p50 | Max | Unit | Limit | Within it | Date |",
-            "| --- | --- | --: | --: | --: | --- | --- | --- | --- |",
+            "| What | Command | Runs | p50 | p95 | Max | Unit | Limit | Within it | Date |",
+            "| --- | --- | --: | --: | --: | --: | --- | --- | --- | --- |",
             *rows,
             "",
         ]

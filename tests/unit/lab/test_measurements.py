@@ -11,7 +11,7 @@ from tests.lab.measurements import Series, page, record, recorded
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "FOLDER", tmp_path / "measurements")
-    monkeypatch.setattr(measurements, "ENGINE", "nginx")
+    monkeypatch.setattr(measurements, "_begun", set())
     return tmp_path / "measurements"
 
 
@@ -31,12 +31,22 @@ def test_the_same_figure_again_makes_a_series():
     assert series.median == 0.7
 
 
-def test_forgetting_begins_anew_with_one_engine_s_figures(monkeypatch):
+def test_the_first_figure_of_a_run_puts_that_series_older_figures_away_and_no_other_series(folder):
     record("outage", 0.5, "s", what="no client served for")
-    monkeypatch.setattr(measurements, "ENGINE", "haproxy")
+    record("stall", 0.4, "s", what="no write for", of="repmgr")
+    measurements._begun.clear()
     record("outage", 0.6, "s", what="no client served for")
-    measurements.forget()
-    assert [one.what for one in recorded().values()] == ["nginx: no client served for"]
+    found = recorded()
+    assert found["outage_nginx"].values == [0.6]
+    assert (found["stall_repmgr"].what, found["stall_repmgr"].values) == ("repmgr: no write for", [0.4])
+
+
+def test_the_95th_percentile_is_a_value_that_19_of_20_do_not_exceed():
+    def series(values):
+        return Series("x", "s", None, None, "pytest", values)
+
+    assert series([float(number) for number in range(20)]).p95 == 18
+    assert series([1.0, 3.0, 2.0]).p95 == 3.0
 
 
 @pytest.mark.parametrize(
@@ -49,7 +59,8 @@ def test_a_series_keeps_its_limits_when_both_median_and_maximum_do(values, withi
 def test_a_line_for_the_terminal_shows_the_limits_and_a_miss():
     assert str(Series("a", "s", 2.0, 1.0, "pytest", [0.5])) == "a: 0.500 s (limit 1 p50, 2 max)"
     assert (
-        str(Series("a", "s", 2.0, None, "pytest", [0.5, 2.5])) == "a: p50 1.500, max 2.500 of 2 s (limit 2 max): MISSED"
+        str(Series("a", "s", 2.0, None, "pytest", [0.5, 2.5]))
+        == "a: p50 1.500, p95 2.500, max 2.500 of 2 s (limit 2 max): MISSED"
     )
     assert str(Series("a", "requests", None, None, "pytest", [20000])) == "a: 20000 requests"
 
@@ -58,9 +69,10 @@ def test_the_page_has_a_row_for_each_series_and_says_which_missed():
     good = Series("requests that failed", "requests", 0, None, "pytest a.py", [0, 0], "2026-02-09")
     bad = Series("no client served for", "s", 2.0, 1.0, "pytest b.py", [0.5, 2.5], "2026-02-09")
     text = page([good, bad], "2 cores")
-    assert "| requests that failed | `pytest a.py` | 2 | 0 | 0 | requests | 0 max | yes | 2026-02-09 |" in text
+    assert "| requests that failed | `pytest a.py` | 2 | 0 | 0 | 0 | requests | 0 max | yes | 2026-02-09 |" in text
     assert (
-        "| no client served for | `pytest b.py` | 2 | 1.500 | 2.500 | s | 1 p50, 2 max | **no** | 2026-02-09 |" in text
+        "| no client served for | `pytest b.py` | 2 | 1.500 | 2.500 | 2.500 | s | 1 p50, 2 max | **no** | 2026-02-09 |"
+        in text
     )
     assert text.endswith("|\n")
 
