@@ -6,28 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
-from tests.lab.load import running_load
 from tests.lab.target import Target
-from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
+from tests.lab.unnoticed import assert_nobody_noticed, load_while_away
 
 
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 def test_no_request_fails_when_an_app_host_hangs(lab: Lab, target: Target, output: Path, instances: list[str]) -> None:
-    victims = [name for name in instances if name.startswith("app1-")]
-    with running_load(target, requests=REQUESTS, save_to=output / "load.json") as load:
-        eventually("the load is steady", lambda: load.result.requests > REQUESTS // 5, within=30)
-        lab.verb("freeze", "app1")
-        sent = load.result.requests
-        eventually("a third of the load passes", lambda: load.result.requests > sent + REQUESTS // 3, within=40)
-        lab.verb("thaw", "app1")
-        before = {name: load.result.by_instance[name] for name in victims}
-        eventually(
-            f"{' and '.join(victims)} are back in rotation",
-            lambda: all(load.result.by_instance[name] > before[name] + 100 for name in victims),
-            within=30,
-        )
-    assert_nobody_noticed(load.result, "app_host_frozen", "an application host frozen and thawed under load")
+    result = load_while_away(
+        target,
+        [name for name in instances if name.startswith("app1-")],
+        output / "load.json",
+        fault=lambda: lab.verb("freeze", "app1"),
+        end=lambda: lab.verb("thaw", "app1"),
+    )
+    assert_nobody_noticed(result, "app_host_frozen", "an application host frozen and thawed under load")
