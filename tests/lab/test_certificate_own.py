@@ -18,6 +18,7 @@ import pytest
 from tests.lab.certificates import Authority, bundle, served_at
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab, playbook
+from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.load import running_load
 from tests.lab.target import Target
 
@@ -161,19 +162,41 @@ def _signed_for_as_long_as_usual() -> Iterator[None]:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.usefixtures("_signed_for_as_long_as_usual")
-def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, target: Target) -> None:
-    before = serials(lab, target, target.ca_file)
+def renewal_is_due(target: Target) -> tuple[str, str]:
+    """With these arguments the certificate that is served is too old, and the one that takes its place is not."""
     certificate = served_at(target.vip, target.server_name, target.ca_file)
     days_left = (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
     due = {"pki_renew_before_days": days_left + 2, "pki_certificate_days": days_left + 3}
+    return "--extra-vars", json.dumps(due)
+
+
+@pytest.mark.usefixtures("_signed_for_as_long_as_usual")
+def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, target: Target) -> None:
+    before = serials(lab, target, target.ca_file)
+    due = renewal_is_due(target)
     with running_load(target, requests=2_000) as load, SlowUpload(target) as upload:
-        done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(due))
+        done = playbook("renew_certificates.yml", *due)
         assert done.returncode == 0, done.stdout[-3000:]
         after = serials(lab, target, target.ca_file)
         pieces = upload.pieces
         eventually("the upload goes on", lambda: upload.pieces > pieces + 5, within=10)
     assert {balancer: after[balancer] != before[balancer] for balancer in after} == dict.fromkeys(before, True)
     assert upload.status == 201
+    assert load.result.failures == []
+    assert load.result.lost == []
+
+
+@pytest.mark.usefixtures("_signed_for_as_long_as_usual")
+def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Target, output: Path) -> None:
+    before, due = serials(lab, target, target.ca_file), renewal_is_due(target)
+    with running_load(target, requests=2_000) as load:
+        kill_at_a_task("renew_certificates.yml", *due, by=chance(), output=output / "killed.log")
+        # Whatever each balancer serves by now, it is valid and has its own key.
+        serials(lab, target, target.ca_file)
+        done = playbook("renew_certificates.yml", *due)
+    assert done.returncode == 0, done.stdout[-3000:]
+    after = serials(lab, target, target.ca_file)
+    assert {balancer: after[balancer] != before[balancer] for balancer in after} == dict.fromkeys(before, True)
+    assert sum(changed(playbook("renew_certificates.yml", *due).stdout).values()) == 0
     assert load.result.failures == []
     assert load.result.lost == []

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +12,8 @@ import pytest
 
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually
-from tests.lab.handle import ROOT, Lab, command_of, playbook
+from tests.lab.handle import ROOT, Lab, playbook
+from tests.lab.interrupted import killed_at_the_end
 from tests.lab.load import running_load
 from tests.lab.measurements import record
 from tests.lab.release import another
@@ -154,19 +152,13 @@ def test_a_host_on_which_neither_release_runs_stays_drained_and_is_mended_by_the
 
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:
     release = another(tmp_path, SECOND)
-    command, environment, folder = command_of("deploy_app.yml", *deploying(release))
-    quiet = subprocess.DEVNULL
-    run = subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
     of_app1 = [name for name in instances if name.startswith("app1-")]
-    try:
+    with killed_at_the_end("deploy_app.yml", *deploying(release)):
         eventually(
             "app1 is out of rotation at both balancers",
             lambda: all(sorted(away) == of_app1 for away in out_of_rotation(lab).values()),
             within=120,
         )
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
     proof = playbook("verify.yml", "--extra-vars", "verify_timeout_seconds=1")
     assert proof.returncode != 0
     report = json.loads((ROOT / "inventories/lab/.state/report.json").read_text())

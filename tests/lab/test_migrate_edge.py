@@ -17,6 +17,7 @@ import pytest
 from tests.lab.edge import get
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
+from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.load import Load, running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
@@ -82,6 +83,25 @@ def test_a_second_run_changes_nothing_either_way(output: Path) -> None:
         assert "changed=0" in _recap(again.stdout), again.stdout
         checked = playbook(name, "--check")
         assert "changed=0" in _recap(checked.stdout), checked.stdout
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+def test_a_move_that_was_killed_is_made_good_by_the_next(
+    lab: Lab, old: Target, instances: list[str], output: Path
+) -> None:
+    with running_load(old, requests=2_000, close_every=CLOSE_EVERY) as load:
+        kill_at_a_task("migrate_edge.yml", by=chance(), output=output / "killed.log")
+        # On whichever side of the move it was: somebody answers.
+        assert _answered_by(old) in [OLD_SERVER, *instances]
+        _done("migrate_edge.yml", output)
+        _wait_until_answered_by(load, instances, 100)
+        _wait_until_left(load, [OLD_SERVER], 400)
+        again = playbook("migrate_edge.yml")
+        assert "changed=0" in _recap(again.stdout), again.stdout
+        _done("rollback_edge.yml", output)
+    assert load.result.failures == []
+    assert load.result.lost == []
+    assert not _traces(lab)
 
 
 @pytest.mark.usefixtures("whole_platform", "old_state")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.eventually import eventually, widened
-from tests.lab.handle import Lab, command_of, playbook
+from tests.lab.handle import Lab, playbook
+from tests.lab.interrupted import killed_at_the_end
 from tests.lab.load import running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
@@ -53,19 +51,9 @@ def _as_before() -> Iterator[None]:
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab) -> None:
     """Killed just after it changed nginx's configuration: the next run finds the file as it should be, and yet loads it."""
     change = ["--limit", "load_balancers", "--extra-vars", "load_balancer_method=least_conn"]
-    command, environment, folder = command_of("etapa_1_load_balancer.yml", *change)
-    run = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     written = "grep -c least_conn /etc/nginx/nginx.conf || true"
-    eventually("lb1 has the changed file", lambda: lab.on("lb1", written).strip() == "1", within=60, every=0.05)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    with killed_at_the_end("etapa_1_load_balancer.yml", *change):
+        eventually("lb1 has the changed file", lambda: lab.on("lb1", written).strip() == "1", within=60, every=0.05)
     done = playbook("etapa_1_load_balancer.yml", *change)
     assert done.returncode == 0, done.stdout[-3000:]
     for balancer in lab.group("load_balancers"):
