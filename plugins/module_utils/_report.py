@@ -17,7 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._verdict import Verdict,
 
 Report = t.Dict[str, t.Any]
 
-_STYLE = """
+PAGE_STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de;
   --good: #116329; --good-ground: #dafbe1; --bad: #a40e26; --bad-ground: #ffebe9; }
 @media (prefers-color-scheme: dark) { :root { --ground: #0d1117; --ink: #e6edf3; --quiet: #9da7b3; --line: #30363d;
@@ -89,7 +89,7 @@ def as_html(report: Report) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)}</title>
-<style>{_STYLE}</style>
+<style>{PAGE_STYLE}</style>
 </head>
 <body>
 <header>

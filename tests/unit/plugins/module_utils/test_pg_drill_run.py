@@ -1,0 +1,172 @@
+import json
+import threading
+
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils import _pg_drill_run as run
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Answer, SessionError
+from ansible_collections.escala.ha.plugins.module_utils._pg_drill import Kept, Limits, Try, line_of
+
+
+class Time:
+    def __init__(self):
+        self.now = 0.0
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Database:
+    """Keeps the rows that are written, and is reached by every way."""
+
+    def __init__(self):
+        self.rows = set()
+
+    def connect(self, limit_seconds):
+        return self
+
+    def execute(self, statement, values=(), *, limit_seconds):
+        if "INSERT INTO escala_probe.ledger" in statement:
+            self.rows.add(("ledger", values[1]))
+        elif "INSERT INTO escala_probe.detector" in statement:
+            self.rows.add((values[1], values[2]))
+        elif statement.startswith("SELECT $2"):
+            return Answer([[source, str(number)] for source, number in sorted(self.rows)], [])
+        return Answer([["f"]], [])
+
+    def close(self):
+        pass
+
+
+def away(limit_seconds):
+    raise SessionError("connection", "connection refused")
+
+
+def ledger(*moments, outcome="acknowledged"):
+    return [Try("ledger", number, at, at + 0.01, outcome) for number, at in enumerate(moments)]
+
+
+def rows_every_50_ms(begin, count=40):
+    return ledger(*(begin + 0.05 * number for number in range(count)))
+
+
+def test_rows_one_after_the_other_settle_it():
+    assert run.settled(rows_every_50_ms(10), since=9)
+
+
+@pytest.mark.parametrize(
+    "tries",
+    [
+        rows_every_50_ms(10, count=39),
+        rows_every_50_ms(8.9),
+        rows_every_50_ms(10) + ledger(13.0, outcome="failed"),
+        [],
+    ],
+)
+def test_fewer_or_older_or_others_do_not(tries):
+    assert not run.settled(tries, since=9)
+
+
+def written(directory, tries):
+    (directory / "log.jsonl").write_text("".join(line_of(each) for each in tries))
+
+
+def test_the_wait_ends_with_the_measurement_or_its_time(tmp_path):
+    time = Time()
+    assert not run.wait_settled(str(tmp_path), 0.0, 5.0, time.clock, time.sleep)
+    assert time.now == pytest.approx(5.2, abs=0.3)
+    (tmp_path / "ended").write_text("")
+    assert not run.wait_settled(str(tmp_path), 0.0, 500.0, time.clock, time.sleep)
+    written(tmp_path, rows_every_50_ms(1))
+    assert run.wait_settled(str(tmp_path), 0.5, 5.0, time.clock, time.sleep)
+
+
+def test_marks_are_noted_in_their_order(tmp_path):
+    times = iter([7.0, 5.0])
+    for what in ("second", "first"):
+        run.mark(str(tmp_path), what, lambda: next(times))
+    assert [each.what for each in run.read(str(tmp_path))[1]] == ["first", "second"]
+
+
+def test_a_place_is_looked_at_until_it_has_every_row():
+    time, late = Time(), Database()
+
+    def sleep(seconds):
+        time.sleep(seconds)
+        if time.now > 3:
+            late.rows = {("ledger", 0)}
+
+    kept, gone = run.look_everywhere("run", run.Ways(late.connect, {"db1": away}), ledger(1.0), 5.0, time.clock, sleep)
+    assert kept == [Kept("the pool", {("ledger", 0)})]
+    assert gone == {"db1": "connection refused"}
+    assert time.now == pytest.approx(5.2, abs=0.3)
+
+
+def test_what_never_came_is_found_as_it_was_seen_last():
+    time = Time()
+    kept, gone = run.look_everywhere("run", run.Ways(Database().connect, {}), ledger(1.0), 5.0, time.clock, time.sleep)
+    assert (kept, gone) == ([Kept("the pool", set())], {})
+
+
+def test_a_measurement_that_does_not_end_is_said_to(tmp_path):
+    time = Time()
+    with pytest.raises(OSError, match="did not end within 3 s"):
+        run.stop(str(tmp_path), 3.0, time.clock, time.sleep)
+
+
+def test_nodes_that_do_not_answer_fail_the_drill():
+    assert not run.rejoined({"db2": "refused"}, 60)["passed"]
+    assert run.rejoined({}, 60)["passed"]
+
+
+def test_a_drill_from_its_beginning_to_its_report(tmp_path):
+    database, directory = Database(), str(tmp_path / "drill")
+    found = run.Ways(database.connect, {"db1": database.connect})
+    measuring = threading.Thread(target=run.measure, args=(directory, found, 60.0, 1.0), daemon=True)
+    measuring.start()
+    assert run.wait_settled(directory, 0.0, 20.0)
+    run.mark(directory, "nothing broken")
+    concluded = run.conclude(directory, "nothing", found, Limits(rto_seconds=5), 20.0, 5.0)
+    measuring.join(5)
+    assert [each["name"] for each in concluded["verdicts"] if not each["passed"]] == []
+    assert json.loads((tmp_path / "drill/report.json").read_text())["rpo_rows"] == 0
+    assert concluded["report"]["rto_seconds"] < 5
+
+
+def test_a_drill_without_a_fault_is_not_judged(tmp_path):
+    with pytest.raises(ValueError, match="no fault is noted"):
+        run.conclude(str(tmp_path), "x", run.Ways(away, {}), Limits(), 1.0, 1.0)
+
+
+OPTIONS = {
+    "pool_address": "192.0.2.21",
+    "pool_port": 6432,
+    "nodes": {"db1": "192.0.2.31"},
+    "node_port": 5432,
+    "database": "app",
+    "user": "escala_probe",
+    "password": "x",
+    "password_file": None,
+    "ca_file": "/ca.pem",
+}
+
+
+def test_every_way_verifies_whom_it_leads_to(monkeypatch):
+    made = []
+    monkeypatch.setattr(run, "Session", lambda info, limit: made.append((info, limit)))
+    found = run.ways(OPTIONS)
+    found.pool(1.0)
+    found.nodes["db1"](2.0)
+    assert [limit for _, limit in made] == [1.0, 2.0]
+    assert all("sslmode='verify-full' sslrootcert='/ca.pem'" in info for info, _ in made)
+    assert "host='192.0.2.21' port='6432'" in made[0][0]
+    assert "host='192.0.2.31' port='5432'" in made[1][0]
+
+
+def test_a_drill_that_is_not_steady_says_what_was_tried_last(tmp_path):
+    written(tmp_path, [Try("ledger", 1, 1.0, 1.1, "failed", None, "no such database")])
+    with pytest.raises(ValueError, match="no such database"):
+        run.act({**OPTIONS, "state": "steady", "directory": str(tmp_path), "settle_seconds": 0.0})

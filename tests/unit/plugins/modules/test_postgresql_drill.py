@@ -1,0 +1,46 @@
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils import _pg_drill_run
+
+WHERE = {"pool_address": "192.0.2.21", "nodes": {"db1": "192.0.2.31"}, "password": "x", "ca_file": "/ca.pem"}
+
+
+def drill(folder, **options):
+    return {"directory": str(folder), **WHERE, **options}
+
+
+def test_a_mark_is_noted(run_module, tmp_path):
+    result = run_module("postgresql_failover_drill", drill(tmp_path, state="marked", what="db1 killed"))
+    assert (result["changed"], result["msg"]) == (False, "noted: db1 killed")
+
+
+def test_a_drill_that_measured_nothing_says_so_in_one_line(run_module, tmp_path):
+    result = run_module("postgresql_failover_drill", drill(tmp_path, state="concluded"))
+    assert result["msg"].startswith("The drill measured nothing: no fault is noted in ")
+
+
+@pytest.mark.parametrize(("fail", "failed"), [(True, True), (False, False)])
+def test_a_missed_limit_fails_the_task_unless_it_is_only_to_be_known(run_module, tmp_path, monkeypatch, fail, failed):
+    verdict = _pg_drill_run.rejoined({"db1": "away"}, 60)
+    concluded = {"report": {"rto_seconds": 4}, "verdicts": [verdict], "lines": [], "files": {}}
+    monkeypatch.setattr(_pg_drill_run, "conclude", lambda *_: concluded)
+    result = run_module("postgresql_failover_drill", drill(tmp_path, state="concluded", fail=fail))
+    assert (result.get("failed", False), result["passed"], result["report"]["rto_seconds"]) == (failed, False, 4)
+    assert "db1: away" in result["msg"]
+
+
+def test_a_ledger_that_reaches_no_pool_says_so_in_one_line(run_module, tmp_path):
+    options = {**drill(tmp_path, seconds=1), "pool_address": "127.0.0.1", "pool_port": 1}
+    result = run_module("postgresql_ledger", options)
+    assert result["msg"].startswith("Nothing was measured, since the pool leads to no writer: ")
+
+
+def test_a_fault_in_check_mode_is_only_said(run_module):
+    result = run_module("postgresql_fault", {"fault": "postmaster_killed", "unit": "none.service"}, check_mode=True)
+    assert (result["changed"], result["what"]) == (True, "kill -9 of the postmaster")
+    assert result["commands"] == [["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "none.service"]]
+
+
+def test_a_fault_that_cannot_be_put_in_force_breaks_nothing(run_module):
+    result = run_module("postgresql_fault", {"fault": "frozen", "unit": "none.service"})
+    assert result["msg"] == "Nothing was broken: none.service does not run here, so there is nothing to freeze"
