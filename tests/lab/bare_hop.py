@@ -31,7 +31,8 @@ def _bare_hop(target: str) -> Iterator[str]:
     # In a session of its own, with its connections' processes, so that all of them can be ended at once.
     relay = subprocess.Popen(["socat", listen, f"TCP:{target},nodelay"], start_new_session=True)
     try:
-        eventually(f"the hop to {target} listens", lambda: _listens(relay, port), within=5, every=0.05)
+        eventually(f"the hop to {target} listens", lambda: relay.poll() or _listens(port), within=5, every=0.05)
+        assert relay.poll() is None, f"socat ended with {relay.returncode}"
         yield f"{_HERE}:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -39,8 +40,7 @@ def _bare_hop(target: str) -> Iterator[str]:
         relay.wait()
 
 
-def _listens(relay: subprocess.Popen[bytes], port: int) -> bool:
-    assert relay.poll() is None, f"socat ended with {relay.returncode}"
+def _listens(port: int) -> bool:
     with socket.create_connection((_HERE, port), 1):
         return True
 

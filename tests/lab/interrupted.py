@@ -8,10 +8,10 @@ import random
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lab.eventually import eventually
 from tests.lab.handle import command_of, playbook
 
 _TASK = re.compile(r"^TASK \[(.*)\]")
@@ -50,12 +50,15 @@ def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path) 
     number = by.randrange(len(_tasks(checked.stdout)))
     pause = by.uniform(0, _WITHIN_TASK_SECONDS)
     with killed_at_the_end(name, *arguments, output=output) as run:
-        limit = time.monotonic() + _LONGEST_SECONDS
-        while len(_tasks(output.read_text())) <= number:
-            assert run.poll() is None, f"the run ended before its task {number + 1}: {output.read_text()[-3000:]}"
-            assert time.monotonic() < limit, f"the run did not come to its task {number + 1}"
-            time.sleep(0.02)
-        time.sleep(pause)
+        eventually(
+            f"{name} is at its task {number + 1}",
+            lambda: run.poll() is not None or len(_tasks(output.read_text())) > number,
+            within=_LONGEST_SECONDS,
+            every=0.02,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(pause)
+        assert run.poll() is None or number + 1 == len(_tasks(output.read_text())), output.read_text()[-3000:]
     task = _tasks(output.read_text())[-1]
     print(f"{name} was killed {pause:.2f} s after its task {number + 1} had begun, at: {task}")
     return task

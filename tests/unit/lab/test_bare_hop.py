@@ -47,8 +47,7 @@ def test_each_target_has_a_hop_in_its_order_and_none_outlives_its_time(socat):
             said_by(hop)
 
 
-def test_a_hop_that_does_not_start_is_said_at_once(socat, monkeypatch):
-    monkeypatch.setenv("ESCALA_TIME_FACTOR", "0.1")
+def test_a_hop_that_does_not_start_is_said_at_once(socat):
     socat(ENDS)
     with pytest.raises(AssertionError, match="socat ended with 3"), bare_hops(["10.0.0.1:3001"]):
         pass
