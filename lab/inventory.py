@@ -73,6 +73,7 @@ def write(topology: Topology) -> None:
                 "ansible_ssh_private_key_file": options[1],
                 "ansible_ssh_common_args": " ".join(options[2:]),
                 "lab_vip": topology.vip,
+                "lab_gateway": topology.gateway,
                 "lab_network_prefix": topology.network.prefixlen,
                 "lab_server_name": topology.server_name,
                 "lab_app_release_file": str(application_release()),

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the data nodes of a cluster are now, and what that means for the next step: who begins, who is primary, who is restarted when."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+# A standby does not start with less of the settings in `shrinking` than its primary has.
+QUERY = """
+select json_build_object(
+  'writable', not pg_is_in_recovery(),
+  'timeline', (select timeline_id from pg_control_checkpoint()),
+  'streaming', exists (select from pg_stat_wal_receiver where status = 'streaming'),
+  'standbys', (select coalesce(json_agg(application_name order by application_name), '[]') from pg_stat_replication
+               where state = 'streaming'),
+  'invalid_settings', (select coalesce(json_agg(name || ': ' || error order by name), '[]') from pg_file_settings
+                       where error is not null and error <> 'setting could not be applied'),
+  'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
+  'shrinking', (select coalesce(json_agg(distinct s.name), '[]') from pg_settings s
+                join (select distinct on (name) name, setting from pg_file_settings order by name, seqno desc) f using (name)
+                where s.pending_restart and f.setting::bigint < s.setting::bigint
+                and s.name in ('max_connections', 'max_locks_per_transaction', 'max_prepared_transactions', 'max_wal_senders',
+                               'max_worker_processes')))
+"""
+_NOT_RUNNING: t.Dict[str, t.Any] = {
+    "running": False,
+    "writable": False,
+    "timeline": None,
+    "streaming": False,
+    "standbys": [],
+    "invalid_settings": [],
+    "pending_restart": [],
+    "shrinking": [],
+}
+_NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+
+
+class ClusterError(ValueError):
+    """What the nodes are cannot be one cluster, or nobody may decide on it."""
+
+
+def question(sql: str, port: int, user: str, database: str = "postgres") -> t.List[str]:
+    """The command that asks the server of the host itself through its socket; the answer is one line."""
+    options = ["--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+    place = ["--host=/run/postgresql", f"--port={port}", f"--username={user}", f"--dbname={database}"]
+    return ["psql", *options, *place, f"--command={sql}"]
+
+
+def attempted(
+    run: t.Callable[..., t.Tuple[int, str, str]], command: t.Sequence[str], **options: t.Any
+) -> t.Tuple[int, str, str]:
+    """Run a program; one that is not there is an answer too, as a shell would give it."""
+    try:
+        return run(command, **options)
+    except OSError as error:
+        return 127, "", str(error)
+
+
+def controlled(text: str) -> t.Dict[str, str]:
+    """What pg_controldata (in the C locale) wrote."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _colon, value in pairs if value}
+
+
+def observed(
+    version: t.Optional[str], control: t.Tuple[int, str, str], answer: t.Tuple[int, str, str]
+) -> t.Dict[str, t.Any]:
+    """A node by its data directory's PG_VERSION (None: it has no data), pg_controldata and QUERY, both as (exit status, output, errors)."""
+    if version is None:
+        return {"data": False, "version": None, "system_identifier": None, **_NOT_RUNNING, "problem": None}
+    found: t.Dict[str, t.Any] = {"data": True, "version": version.strip(), "system_identifier": None, "problem": None}
+    if control[0] == 0:
+        found["system_identifier"] = controlled(control[1]).get("Database system identifier")
+    else:
+        found["problem"] = f"pg_controldata: {control[2].strip() or control[0]}"
+    if answer[0] != 0:
+        return {**found, **_NOT_RUNNING}
+    return {**found, "running": True, **json.loads(answer[1])}
+
+
+def beginner(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[str]:
+    """The node that makes a new cluster, None where there is one already. Raises ClusterError where that cannot be known.
+
+    `nodes` are all data nodes by name, in their order: only when each of them was seen, and none has data, is there no cluster to be lost.
+    """
+    unseen = [name for name, seen in nodes.items() if seen.get("data") is None]
+    with_data = {name: seen for name, seen in nodes.items() if seen.get("data")}
+    identifiers = {name: seen["system_identifier"] for name, seen in with_data.items() if seen["system_identifier"]}
+    if len(set(identifiers.values())) > 1:
+        each = ", ".join(f"{name} has {identifier}" for name, identifier in identifiers.items())
+        raise ClusterError(
+            f"the data directories belong to different clusters by their system identifiers ({each});"
+            " nothing was touched; move away the data that does not belong here"
+        )
+    if with_data:
+        return None
+    if unseen:
+        raise ClusterError(
+            f"no node that answers has data, and {', '.join(unseen)} could not be observed and may have some;"
+            " bring it back, or take it out of the inventory if it is gone for ever"
+        )
+    if not nodes:
+        raise ClusterError("the cluster has no node")
+    return next(iter(nodes))
+
+
+def primary(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[str]:
+    """The writable node, None while there is none. Raises ClusterError when there are two."""
+    writable = [name for name, seen in nodes.items() if seen.get("writable")]
+    if len(writable) > 1:
+        raise ClusterError(
+            f"{' and '.join(writable)} are writable at once; see what the guards say: escala-pg-guard status"
+        )
+    return writable[0] if writable else None
+
+
+def restarts(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
+    """Who needs a restart for a setting, in the order in which that is safe.
+
+    Standbys before the primary, so that only one move of the primary is felt. But where a setting that standbys may not have less of
+    than their primary becomes smaller, the primary comes first.
+    """
+    first = primary(nodes)
+    pending = [name for name, seen in nodes.items() if seen.get("pending_restart")]
+    shrinking = any(nodes[name].get("shrinking") for name in pending)
+    ahead = [name for name in pending if (name == first) == shrinking]
+    return ahead + [name for name in pending if name not in ahead]
+
+
+def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, str]]:
+    """Nodes from hosts and addresses, by the first part of the host's name. Raises ClusterError for names that cannot be nodes' names."""
+    found = [{"name": host.partition(".")[0], "host": host, "address": address} for host, address in hosts]
+    taken: t.Dict[str, str] = {}
+    for node in found:
+        name, host = node["name"], node["host"]
+        if not _NODE.match(name):
+            raise ClusterError(
+                f"{host} would be the node {name!r}, and a node's name is letters in lower case, digits and hyphens"
+            )
+        # Slots know no hyphen.
+        if name.replace("-", "_") in taken:
+            raise ClusterError(
+                f"{host} and {taken[name.replace('-', '_')]} would be the same node {name}; name them differently"
+            )
+        taken[name.replace("-", "_")] = host
+    return found

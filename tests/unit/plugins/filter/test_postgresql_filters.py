@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.escala.ha.plugins.filter.database_nodes import database_nodes
+from ansible_collections.escala.ha.plugins.filter.postgresql_access import postgresql_access
+from ansible_collections.escala.ha.plugins.filter.postgresql_conf import postgresql_conf
+from ansible_collections.escala.ha.plugins.filter.postgresql_plan import postgresql_plan
+from ansible_collections.escala.ha.plugins.filter.postgresql_sizes import postgresql_sizes
+from ansible_collections.escala.ha.plugins.filter.postgresql_synchronous_names import postgresql_synchronous_names
+
+
+@pytest.mark.parametrize(
+    ("nodes", "witnesses", "names"),
+    [
+        (["db1"], [], ""),
+        (["db1", "db2"], ["mon1"], 'ANY 1 ("db1", "db2")'),
+        (["db1", "db2", "db3"], [], 'ANY 1 ("db1", "db2", "db3")'),
+        (["a", "b", "c", "d", "e"], [], 'ANY 2 ("a", "b", "c", "d", "e")'),
+    ],
+)
+def test_a_commit_waits_for_as_many_as_the_size_takes(nodes, witnesses, names):
+    assert postgresql_synchronous_names(nodes, witnesses) == names
+
+
+def test_each_says_what_it_would_not_take():
+    for refused in (
+        lambda: postgresql_synchronous_names([]),
+        lambda: postgresql_sizes(1, 1, 1),
+        lambda: postgresql_conf({"a": None}),
+        lambda: postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["c"]}]),
+        lambda: postgresql_plan({}),
+        lambda: database_nodes(["db1"], {"db1": {}}),
+        lambda: database_nodes(["DB1"], {"DB1": {"platform_address": "192.0.2.1"}}),
+    ):
+        with pytest.raises(AnsibleFilterError, match=r"^(postgresql|database)_\w+: "):
+            refused()
+
+
+def test_what_comes_from_jinja_as_text_is_a_number():
+    assert postgresql_sizes("1024", "2", "100")["shared_buffers"] == "256MB"
+
+
+def test_rules_and_settings_are_lines():
+    [line] = postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["192.0.2.1"]}])
+    assert line.startswith("hostssl b ")
+    assert postgresql_conf({"a": 1}) == "a = 1\n"
+
+
+def test_nodes_have_the_address_that_their_host_has():
+    hostvars = {"db1.example.com": {"platform_address": "192.0.2.1"}}
+    assert database_nodes(["db1.example.com"], hostvars) == [
+        {"name": "db1", "host": "db1.example.com", "address": "192.0.2.1"}
+    ]
+
+
+def test_a_plan_says_all_three():
+    seen = {"data": False}
+    assert postgresql_plan({"db1": seen, "db2": seen}) == {"beginner": "db1", "primary": None, "restarts": []}

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import (
+    ClusterError,
+    attempted,
+    beginner,
+    named,
+    observed,
+    primary,
+    question,
+    restarts,
+)
+
+CONTROL = """pg_control version number:            1700
+Database system identifier:           7575634826183947310
+Database cluster state:               in archive recovery
+Time of latest checkpoint:            Tue Nov 24 04:51:41 2026
+"""
+ANSWER = {
+    "writable": True,
+    "timeline": 2,
+    "streaming": False,
+    "standbys": ["db2", "db3"],
+    "invalid_settings": [],
+    "pending_restart": [],
+    "shrinking": [],
+}
+NOTHING = observed(None, (0, "", ""), (0, "", ""))
+
+
+def node(identifier="7", **changes):
+    return {**NOTHING, "data": True, "system_identifier": identifier, **changes}
+
+
+def test_a_server_that_runs_says_what_it_is():
+    found = observed("17\n", (0, CONTROL, ""), (0, json.dumps(ANSWER), ""))
+    assert found == {
+        "data": True,
+        "version": "17",
+        "system_identifier": "7575634826183947310",
+        "problem": None,
+        "running": True,
+        **ANSWER,
+    }
+
+
+def test_one_that_does_not_run_still_says_whose_data_it_has():
+    found = observed("17\n", (0, CONTROL, ""), (2, "", "connection refused"))
+    assert (found["running"], found["writable"], found["system_identifier"]) == (False, False, "7575634826183947310")
+
+
+def test_data_that_cannot_be_read_is_still_data():
+    found = observed("17\n", (1, "", "pg_controldata: error: could not open file\n"), (2, "", ""))
+    assert (found["data"], found["problem"]) == (True, "pg_controldata: pg_controldata: error: could not open file")
+
+
+def test_a_program_that_is_not_there_is_an_answer():
+    def missing(_command):
+        raise FileNotFoundError("no psql")
+
+    assert attempted(missing, ["psql"]) == (127, "", "no psql")
+    assert attempted(lambda command: (0, command[0], ""), ["psql"]) == (0, "psql", "")
+
+
+def test_the_server_is_asked_through_its_socket_by_one_statement():
+    assert question("select 1", 5433, "me") == [
+        "psql",
+        "--no-psqlrc",
+        "--no-password",
+        "--tuples-only",
+        "--no-align",
+        "--set=ON_ERROR_STOP=1",
+        "--host=/run/postgresql",
+        "--port=5433",
+        "--username=me",
+        "--dbname=postgres",
+        "--command=select 1",
+    ]
+
+
+def test_the_first_begins_when_all_were_seen_and_none_has_data():
+    assert beginner({"db1": NOTHING, "db2": NOTHING, "db3": NOTHING}) == "db1"
+
+
+@pytest.mark.parametrize("where", ["db1", "db2", "db3"])
+def test_nobody_begins_where_one_has_data_even_if_others_were_not_seen(where):
+    assert beginner({"db1": {}, "db2": NOTHING, "db3": {}, where: node()}) is None
+
+
+@pytest.mark.parametrize("unseen", [{}, {"unreachable": True}])
+def test_nobody_begins_while_one_was_not_seen_that_may_have_data(unseen):
+    with pytest.raises(ClusterError, match="db3 could not be observed and may have some"):
+        beginner({"db1": NOTHING, "db2": NOTHING, "db3": unseen})
+
+
+def test_nodes_of_two_clusters_are_refused():
+    with pytest.raises(ClusterError, match=r"db1 has 7, db3 has 8.*nothing was touched"):
+        beginner({"db1": node("7"), "db2": NOTHING, "db3": node("8")})
+
+
+def test_no_node_is_no_cluster():
+    with pytest.raises(ClusterError, match="no node"):
+        beginner({})
+
+
+def test_who_is_writable_is_primary_whatever_its_place():
+    assert primary({"db1": node(), "db2": NOTHING, "db3": node(writable=True)}) == "db3"
+    assert primary({"db1": node(), "db2": {}}) is None
+    with pytest.raises(ClusterError, match="db1 and db3 are writable at once"):
+        primary({"db1": node(writable=True), "db3": node(writable=True)})
+
+
+PENDING = {"pending_restart": ["max_connections"]}
+
+
+def test_standbys_are_restarted_before_the_primary():
+    nodes = {"db1": node(writable=True, **PENDING), "db2": node(**PENDING), "db3": node(**PENDING)}
+    assert restarts(nodes) == ["db2", "db3", "db1"]
+    assert restarts({**nodes, "db1": node(writable=True)}) == ["db2", "db3"]
+    assert restarts({"db1": node(writable=True), "db2": node()}) == []
+
+
+def test_the_primary_is_first_where_standbys_would_have_less_than_it():
+    less = {**PENDING, "shrinking": ["max_connections"]}
+    nodes = {"db1": node(**less), "db2": node(writable=True, **less), "db3": node(**less)}
+    assert restarts(nodes) == ["db2", "db1", "db3"]
+
+
+def test_a_node_has_the_first_part_of_its_host_s_name():
+    assert named([("db1.example.com", "192.0.2.31"), ("db-2", "192.0.2.32")]) == [
+        {"name": "db1", "host": "db1.example.com", "address": "192.0.2.31"},
+        {"name": "db-2", "host": "db-2", "address": "192.0.2.32"},
+    ]
+
+
+@pytest.mark.parametrize("hosts", [["db1.a", "db1.b"], ["db-1", "db_1"], ["192.0.2.1"], ["DB1"], [""], ["a-"]])
+def test_names_that_could_not_be_nodes_are_refused(hosts):
+    with pytest.raises(ClusterError, match=r"would be the"):
+        named([(host, "192.0.2.1") for host in hosts])
