@@ -7,8 +7,9 @@ import { registerAuth } from "./auth/plugin.js";
 import type { RevocationList } from "./auth/revocation.js";
 import type { ServerConfig } from "./config.js";
 import type { Database } from "./database.js";
-import { AppError, isDatabaseUnavailable } from "./errors.js";
+import { AppError, isConflict, isDatabaseUnavailable, UNAVAILABLE_TEXT } from "./errors.js";
 import { registerMetrics } from "./metrics.js";
+import { READ_AFTER, stampOf, wroteRecently } from "./read_after.js";
 import type { Readiness } from "./readiness.js";
 import { authRoutes } from "./routes/auth.js";
 import { healthRoutes } from "./routes/health.js";
@@ -16,8 +17,16 @@ import { liveRoutes } from "./routes/live.js";
 import { noteRoutes } from "./routes/notes.js";
 import { settingRoutes } from "./routes/settings.js";
 import { uploadRoutes } from "./routes/uploads.js";
+import type { Session } from "./session.js";
 import type { StorageSelector } from "./storage/selector.js";
 import { UploadService } from "./storage/uploads.js";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** The database as this request's caller has to see it, for as long as the request may take. */
+    database: Session;
+  }
+}
 
 export interface AppParts {
   config: ServerConfig;
@@ -52,6 +61,13 @@ export async function buildApp({ config, logger, database, storage, readiness, r
     // Proxies keep connections open; told so, they leave before the door is shut.
     if (readiness.draining) reply.header("connection", "close");
   });
+  app.decorateRequest("database");
+  app.addHook("onRequest", async (request) => {
+    request.database = database.begin(wroteRecently(request.headers[READ_AFTER], config.database.replicaLagMs, Date.now()));
+  });
+  app.addHook("onSend", async (request, reply) => {
+    if (request.database.wrote) reply.header(READ_AFTER, stampOf(Date.now()));
+  });
   app.addHook("onResponse", async (request, reply) => {
     const { method, url, ip } = request;
     const line = {
@@ -73,25 +89,25 @@ export async function buildApp({ config, logger, database, storage, readiness, r
   });
 
   const registry = registerMetrics(app, database);
-  const permissions = new PermissionStore(database);
+  const permissions = new PermissionStore();
   await registerAuth(app, { secret: config.jwtSecret, ttlSeconds: config.jwtTtlSeconds, permissions, revocation });
   // The parser would cut a file that is too long; UploadService refuses it instead.
   await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 8 } });
 
   await liveRoutes(app, config.instanceName);
   healthRoutes(app, { readiness, registry });
-  authRoutes(app, { database, permissions, revocation, ttlSeconds: config.jwtTtlSeconds });
-  noteRoutes(app, database);
-  settingRoutes(app, { database, storage });
-  uploadRoutes(app, { database, uploads: new UploadService(database, storage, config.uploadMaxBytes) });
+  authRoutes(app, { permissions, revocation, ttlSeconds: config.jwtTtlSeconds });
+  noteRoutes(app);
+  settingRoutes(app, storage);
+  uploadRoutes(app, new UploadService(storage, config.uploadMaxBytes));
   return app;
 }
 
 /** What the client is told: the details of a fault of ours stay in the log. */
 function toAnswer(error: FastifyError | AppError): { statusCode: number; code: string; message: string } {
   if (error instanceof AppError) return error;
-  if (isDatabaseUnavailable(error)) {
-    return { statusCode: 503, code: "database_unavailable", message: "The database cannot be reached right now; try again." };
+  if (isDatabaseUnavailable(error) || isConflict(error)) {
+    return { statusCode: 503, code: "database_unavailable", message: UNAVAILABLE_TEXT };
   }
   const { statusCode = 500, message } = error;
   if (statusCode >= 400 && statusCode < 500) return { statusCode, code: statusCode === 413 ? "too_large" : "bad_request", message };

@@ -9,6 +9,10 @@ export interface DatabaseConfig {
   poolSize: number;
   connectTimeoutMs: number;
   queryTimeoutMs: number;
+  /** How long one request may go on trying, all tries together. */
+  budgetMs: number;
+  /** A replica has everything that is older than this. */
+  replicaLagMs: number;
 }
 
 export interface StorageConfig {
@@ -42,6 +46,8 @@ export function readDatabaseConfig(env: EnvironmentReader): DatabaseConfig {
     poolSize: env.integer("DATABASE_POOL_SIZE", 5, 1, 500),
     connectTimeoutMs: env.integer("DATABASE_CONNECT_TIMEOUT_MS", 2_000, 100, 60_000),
     queryTimeoutMs: env.integer("DATABASE_QUERY_TIMEOUT_MS", 2_000, 100, 600_000),
+    budgetMs: env.integer("DATABASE_BUDGET_MS", 2_500, 100, 600_000),
+    replicaLagMs: env.integer("DATABASE_REPLICA_LAG_MS", 15_000, 0, 3_600_000),
   };
 }
 

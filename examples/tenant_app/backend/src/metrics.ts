@@ -28,6 +28,8 @@ export function registerMetrics(app: FastifyInstance, database: Database): Regis
     },
   });
 
+  for (const metric of database.metrics) registry.registerMetric(metric);
+
   app.addHook("onRequest", async (_request, reply) => {
     inFlight.inc();
     // "close" follows every request, also one whose client went away before the answer.

@@ -4,7 +4,12 @@ export interface CheckResult {
   ok: boolean;
   milliseconds: number;
   reason?: string;
+  /** What is unusual and yet no reason to leave. */
+  note?: string;
 }
+
+/** Rejects with the reason why the instance is not ready; may resolve with a note. */
+export type Check = () => Promise<string | undefined | void>;
 
 export interface Verdict {
   ready: boolean;
@@ -27,7 +32,7 @@ export class Readiness {
   private readonly probes: ReadonlyMap<string, () => Promise<CheckResult>>;
 
   constructor(
-    checks: Readonly<Record<string, () => Promise<void>>>,
+    checks: Readonly<Record<string, Check>>,
     private readonly overrideFile: string | undefined,
     private readonly now: () => number = Date.now,
   ) {
@@ -62,19 +67,16 @@ export class Readiness {
 }
 
 /** Runs a check with a limit. One that hangs is not started again until it ends: it may hold a thread or a connection. */
-function limited(check: () => Promise<void>, limitMs: number): () => Promise<CheckResult> {
+function limited(check: Check, limitMs: number): () => Promise<CheckResult> {
   let running: Promise<CheckResult> | undefined;
   const run = async (): Promise<CheckResult> => {
     const started = performance.now();
-    const finish = (reason?: string): CheckResult => {
-      const milliseconds = Math.round(performance.now() - started);
-      return reason === undefined ? { ok: true, milliseconds } : { ok: false, milliseconds, reason };
-    };
+    const taken = (): number => Math.round(performance.now() - started);
     try {
-      await check();
-      return finish();
+      const note = await check();
+      return { ok: true, milliseconds: taken(), ...(typeof note === "string" ? { note } : {}) };
     } catch (error) {
-      return finish(describe(error));
+      return { ok: false, milliseconds: taken(), reason: describe(error) };
     } finally {
       running = undefined;
     }
@@ -94,7 +96,7 @@ function limited(check: () => Promise<void>, limitMs: number): () => Promise<Che
 }
 
 /** A refused connection to a name with several addresses is an AggregateError whose own message is empty. */
-function describe(error: unknown): string {
+export function describe(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(describe).join(", ");
   return error instanceof Error ? error.message : String(error);
 }

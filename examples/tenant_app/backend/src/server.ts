@@ -18,7 +18,7 @@ const logger = pino({
 
 const database = openDatabase(config.database, (error) => logger.warn({ err: error }, "an idle database connection broke"));
 const storage = new StorageSelector(config.storage, database);
-const readiness = new Readiness({ database: database.probe, storage: () => storage.current().check() }, config.readyOverrideFile);
+const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, config.readyOverrideFile);
 const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
 
 // Before the first request: otherwise a file could be looked for in the wrong place.

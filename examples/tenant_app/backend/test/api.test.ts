@@ -5,17 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import pg from "pg";
 import { pino } from "pino";
 import { drain } from "../src/drain.js";
-import { applyMigrations, readMigrations } from "../src/migrations.js";
 import { seed } from "../src/seeding.js";
-import { startInstance, stopInstance, type Instance } from "./instance.js";
+import { emptyDatabase, startInstance, stopInstance, type Instance } from "./instance.js";
 
 const url = process.env.TEST_DATABASE_URL;
 const PASSWORD = "a password for tests";
-const MIGRATIONS = fileURLToPath(new URL("../../prisma/migrations", import.meta.url));
 
 describe("the API over a real database", { skip: url === undefined && "TEST_DATABASE_URL is not set" }, () => {
   let environment: Record<string, string>;
@@ -27,12 +23,7 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
     environment = {
       DATABASE_URL: url!, STORAGE_LOCAL_PATH: root, STORAGE_ALLOWED_ROOTS: tmpdir(), INSTANCE_NAME: "test-1", UPLOAD_MAX_BYTES: "1000000",
     };
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    await applyMigrations(client, await readMigrations(MIGRATIONS), () => {});
-    await client.query("DELETE FROM tenants");
-    await client.query("DELETE FROM platform_settings");
-    await client.end();
+    await emptyDatabase(url!);
     instance = await startInstance(environment);
     await seed(instance.database, instance.storage.current(), { password: PASSWORD, notesPerTenant: 45 });
   });
@@ -249,14 +240,6 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
     assert.match(text, /http_requests_total\{route="\/api\/notes\/:id",method="GET",status="404"\} \d/);
     assert.match(text, /database_pool_connections\{pool="primary",state="idle"\} \d/);
     assert.match(text, /http_requests_in_flight 1\n/);
-  });
-
-  test("reads go to the replica when there is one", async () => {
-    const withReplica = await startInstance({ ...environment, DATABASE_REPLICA_URL: url! });
-    await withReplica.database.client.note.count();
-    assert.equal(withReplica.database.pools.get("replica")!.totalCount, 1);
-    assert.equal(withReplica.database.pools.get("primary")!.totalCount, 0);
-    await stopInstance(withReplica);
   });
 
   test("while draining: not ready, still serving, connections closed after the answer", async () => {

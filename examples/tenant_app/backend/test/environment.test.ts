@@ -63,3 +63,9 @@ test("migrations go over DATABASE_URL unless a direct address is given", () => {
   const direct = "postgresql://app@primary/app";
   assert.equal(readMigrateConfig(new EnvironmentReader({ DATABASE_DIRECT_URL: direct })).url, direct);
 });
+
+test("the time that a request may take and the lag of a replica are read", () => {
+  const { database } = readServerConfig(new EnvironmentReader(COMPLETE));
+  assert.deepEqual([database.budgetMs, database.replicaLagMs], [2_500, 15_000]);
+  assert.match(faultsOf({ ...COMPLETE, DATABASE_BUDGET_MS: "5s", DATABASE_REPLICA_LAG_MS: "-1" }).join("\n"), /^DATABASE_BUDGET_MS: "5s".*\nDATABASE_REPLICA_LAG_MS: "-1"/);
+});

@@ -38,6 +38,9 @@ export interface Storage {
 
 const TOKEN = "access-token";
 
+/** When this user last wrote, as an answer said it. Shown with each request, so that a read does not come from a copy that lags behind. */
+const READ_AFTER = "x-read-after";
+
 /** What the server said against a request; the request id leads to its log line. */
 export class ApiError extends Error {
   constructor(
@@ -67,6 +70,8 @@ async function send(method: string, path: string, body?: unknown, extraHeaders: 
   const headers = new Headers(extraHeaders);
   const token = sessionStorage.getItem(TOKEN);
   if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  const readAfter = sessionStorage.getItem(READ_AFTER);
+  if (readAfter !== null) headers.set(READ_AFTER, readAfter);
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers.set("content-type", "application/json");
 
@@ -78,6 +83,8 @@ async function send(method: string, path: string, body?: unknown, extraHeaders: 
   }
   const instance = response.headers.get("x-served-by");
   if (instance !== null) onAnswer(instance);
+  const wroteAt = response.headers.get(READ_AFTER);
+  if (wroteAt !== null) sessionStorage.setItem(READ_AFTER, wroteAt);
   if (response.ok) return response;
 
   if (response.status === 401 && token !== null) {

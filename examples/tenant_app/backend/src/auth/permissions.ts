@@ -1,6 +1,6 @@
 import { TtlCache } from "../cache.js";
-import type { Database } from "../database.js";
 import type { Role } from "../generated/enums.js";
+import type { Session } from "../session.js";
 
 export const PERMISSIONS = [
   "notes:read", "notes:write", "uploads:read", "uploads:write", "settings:read", "settings:write", "storage:read", "storage:manage",
@@ -14,11 +14,9 @@ const CACHE_MS = 5_000;
 export class PermissionStore {
   private readonly cache = new TtlCache<ReadonlySet<string>>(CACHE_MS);
 
-  constructor(private readonly database: Database) {}
-
-  of(tenantId: string, role: Role): Promise<ReadonlySet<string>> {
+  of(database: Session, tenantId: string, role: Role): Promise<ReadonlySet<string>> {
     return this.cache.get(`${tenantId}/${role}`, async () => {
-      const rows = await this.database.client.rolePermission.findMany({ where: { tenantId, role }, select: { permission: true } });
+      const rows = await database.read((client) => client.rolePermission.findMany({ where: { tenantId, role }, select: { permission: true } }));
       return new Set(rows.map((row) => row.permission));
     });
   }

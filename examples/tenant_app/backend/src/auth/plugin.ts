@@ -62,7 +62,7 @@ export async function registerAuth(
   app.decorate("identify", (token) => admit(() => app.jwt.verify<Identity>(token)));
   app.decorate("require", (permission) => async (request) => {
     await authenticate(request);
-    const granted = await options.permissions.of(request.user.tenantId, request.user.role);
+    const granted = await options.permissions.of(request.database, request.user.tenantId, request.user.role);
     if (!granted.has(permission)) throw new AppError(403, "forbidden", `This needs the permission ${permission}.`);
   });
 }

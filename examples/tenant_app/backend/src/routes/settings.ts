@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import type { Database } from "../database.js";
-import type { Prisma, PrismaClient } from "../generated/client.js";
+import type { Prisma } from "../generated/client.js";
+import type { Session } from "../session.js";
 import type { StorageDriver } from "../storage/driver.js";
 import type { StorageSelector, StorageSetting } from "../storage/selector.js";
 
@@ -21,24 +21,25 @@ const storageBody = {
   },
 } as const;
 
-export function settingRoutes(app: FastifyInstance, { database, storage }: { database: Database; storage: StorageSelector }): void {
-  app.get("/api/settings", { onRequest: app.require("settings:read") }, async ({ user }) => {
-    return presentSettings(database.client, user.tenantId);
+export function settingRoutes(app: FastifyInstance, storage: StorageSelector): void {
+  app.get("/api/settings", { onRequest: app.require("settings:read") }, async ({ user, database }) => {
+    return presentSettings(database, user.tenantId);
   });
 
   // Touches only the keys that are named; null removes one.
   app.put<{ Body: Record<string, Prisma.InputJsonValue | null> }>(
     "/api/settings",
     { onRequest: app.require("settings:write"), schema: { body: settingsBody } },
-    async ({ user: { tenantId }, body }) => {
-      const { tenantSetting } = database.primary;
-      const changes: Prisma.PrismaPromise<unknown>[] = Object.entries(body).map(([key, value]) =>
-        value === null
-          ? tenantSetting.deleteMany({ where: { tenantId, key } })
-          : tenantSetting.upsert({ where: { tenantId_key: { tenantId, key } }, create: { tenantId, key, value }, update: { value } }),
-      );
-      await database.primary.$transaction(changes);
-      return presentSettings(database.primary, tenantId);
+    async ({ user: { tenantId }, body, database }) => {
+      await database.write((primary) => {
+        const changes: Prisma.PrismaPromise<unknown>[] = Object.entries(body).map(([key, value]) =>
+          value === null
+            ? primary.tenantSetting.deleteMany({ where: { tenantId, key } })
+            : primary.tenantSetting.upsert({ where: { tenantId_key: { tenantId, key } }, create: { tenantId, key, value }, update: { value } }),
+        );
+        return primary.$transaction(changes);
+      });
+      return presentSettings(database, tenantId);
     },
   );
 
@@ -47,16 +48,16 @@ export function settingRoutes(app: FastifyInstance, { database, storage }: { dat
   app.put<{ Body: StorageSetting }>(
     "/api/settings/storage",
     { onRequest: app.require("storage:manage"), schema: { body: storageBody } },
-    async ({ body, user, log }) => {
-      await storage.change(body);
+    async ({ body, user, log, database }) => {
+      await storage.change(body, database);
       log.warn({ tenantId: user.tenantId, userId: user.sub, storage: body }, "the storage of all instances was changed");
       return presentStorage(storage.current());
     },
   );
 }
 
-async function presentSettings(client: PrismaClient, tenantId: string) {
-  const rows = await client.tenantSetting.findMany({ where: { tenantId }, orderBy: { key: "asc" } });
+async function presentSettings(database: Session, tenantId: string) {
+  const rows = await database.read((client) => client.tenantSetting.findMany({ where: { tenantId }, orderBy: { key: "asc" } }));
   return { settings: Object.fromEntries(rows.map(({ key, value }) => [key, value])) };
 }
 

@@ -1,5 +1,4 @@
 import type { FastifyInstance } from "fastify";
-import type { Database } from "../database.js";
 import { AppError } from "../errors.js";
 import type { Upload } from "../generated/client.js";
 import type { UploadService } from "../storage/uploads.js";
@@ -7,12 +6,12 @@ import { idParams, pageOf, pageQuery, toPage, type IdParams, type PageQuery } fr
 
 const MAX_NAME_LENGTH = 255;
 
-export function uploadRoutes(app: FastifyInstance, { database, uploads }: { database: Database; uploads: UploadService }): void {
+export function uploadRoutes(app: FastifyInstance, uploads: UploadService): void {
   const read = { onRequest: app.require("uploads:read") };
   const write = { onRequest: app.require("uploads:write") };
 
-  app.get<{ Querystring: PageQuery }>("/api/uploads", { ...read, schema: { querystring: pageQuery } }, async ({ user, query }) => {
-    const rows = await database.client.upload.findMany(pageOf(user.tenantId, query));
+  app.get<{ Querystring: PageQuery }>("/api/uploads", { ...read, schema: { querystring: pageQuery } }, async ({ user, query, database }) => {
+    const rows = await database.read((client) => client.upload.findMany(pageOf(user.tenantId, query)));
     return toPage(rows, query.limit, present);
   });
 
@@ -21,14 +20,14 @@ export function uploadRoutes(app: FastifyInstance, { database, uploads }: { data
     if (part === undefined) throw new AppError(400, "bad_request", "A multipart body with one file is needed.");
     if (part.filename.length > MAX_NAME_LENGTH) throw new AppError(400, "bad_request", `A file name has at most ${MAX_NAME_LENGTH} characters.`);
     const { tenantId, sub: createdBy } = request.user;
-    const upload = await uploads.create({
+    const upload = await uploads.create(request.database, {
       tenantId, createdBy, name: part.filename || "unnamed", contentType: part.mimetype, content: part.file,
     });
     return reply.code(201).send(present(upload));
   });
 
   app.get<{ Params: IdParams }>("/api/uploads/:id", { ...read, schema: { params: idParams } }, async (request, reply) => {
-    const upload = await uploads.find(request.user.tenantId, request.params.id);
+    const upload = await uploads.find(request.database, request.user.tenantId, request.params.id);
     const etag = `"${upload.sha256}"`;
     reply.headers({ etag, "cache-control": "private, no-cache" });
     if (request.headers["if-none-match"] === etag) return reply.code(304).send();
@@ -44,7 +43,7 @@ export function uploadRoutes(app: FastifyInstance, { database, uploads }: { data
   });
 
   app.delete<{ Params: IdParams }>("/api/uploads/:id", { ...write, schema: { params: idParams } }, async (request, reply) => {
-    await uploads.delete(request.user.tenantId, request.params.id);
+    await uploads.delete(request.database, request.user.tenantId, request.params.id);
     return reply.code(204).send();
   });
 }

@@ -2,6 +2,7 @@ import { isAbsolute, normalize, sep } from "node:path";
 import type { StorageConfig } from "../config.js";
 import type { Database } from "../database.js";
 import { AppError } from "../errors.js";
+import type { Session } from "../session.js";
 import type { StorageDriver } from "./driver.js";
 import { LocalStorage } from "./local.js";
 
@@ -53,7 +54,7 @@ export class StorageSelector {
   }
 
   /** Moves all instances to another place, once a file has been written and read there. The files do not move by themselves. */
-  async change(setting: StorageSetting): Promise<void> {
+  async change(setting: StorageSetting, database: Session): Promise<void> {
     const path = normalize(setting.path);
     if (!this.isAllowed(path)) {
       throw new AppError(422, "storage_path_refused", `The path must be absolute and lie below one of ${this.config.allowedRoots.join(", ")}.`);
@@ -65,7 +66,7 @@ export class StorageSelector {
       throw new AppError(422, "storage_not_writable", `A test file could not be written and read there: ${(error as Error).message}`);
     }
     const value = { driver: setting.driver, path };
-    await this.database.primary.platformSetting.upsert({ where: { key: SETTING }, create: { key: SETTING, value }, update: { value } });
+    await database.write((primary) => primary.platformSetting.upsert({ where: { key: SETTING }, create: { key: SETTING, value }, update: { value } }));
     this.driver = candidate;
   }
 

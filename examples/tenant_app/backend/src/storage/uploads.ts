@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { pipeline, Transform, type Readable } from "node:stream";
-import type { Database } from "../database.js";
+import { createOnce } from "../create_once.js";
 import { AppError, notFound } from "../errors.js";
 import type { Upload } from "../generated/client.js";
+import type { Session } from "../session.js";
 import { uuidv7 } from "../uuid.js";
 import { StoredFileMissing } from "./driver.js";
 import type { StorageSelector } from "./selector.js";
@@ -18,23 +19,27 @@ export interface NewUpload {
 /** Keeps rows and files in step: a row exists only for a file that is whole, so a crash leaves at worst a file that nobody lists. */
 export class UploadService {
   constructor(
-    private readonly database: Database,
     private readonly storage: StorageSelector,
     private readonly maxBytes: number,
   ) {}
 
-  async create({ content, ...upload }: NewUpload): Promise<Upload> {
+  async create(database: Session, { content, ...upload }: NewUpload): Promise<Upload> {
     const id = uuidv7();
     const meter = new Meter(this.maxBytes);
     // The callback has nothing to do: a failure on either side ends both, and `put` rejects with it.
     pipeline(content, meter, () => {});
     await inStorage(this.storage.current().put(keyOf(upload.tenantId, id), meter));
     // When this fails the file stays: after a timeout nobody knows whether the row was written, and a row without its file would be worse.
-    return this.database.primary.upload.create({ data: { ...upload, id, size: meter.size, sha256: meter.sha256() } });
+    const row = { ...upload, id, size: meter.size, sha256: meter.sha256() };
+    database.restartClock();
+    return createOnce(database, {
+      create: (primary) => primary.upload.create({ data: row }),
+      find: (primary) => primary.upload.findUnique({ where: { id } }),
+    });
   }
 
-  async find(tenantId: string, id: string): Promise<Upload> {
-    const upload = await this.database.client.upload.findFirst({ where: { id, tenantId } });
+  async find(database: Session, tenantId: string, id: string): Promise<Upload> {
+    const upload = await database.find((client) => client.upload.findFirst({ where: { id, tenantId } }));
     if (upload === null) throw notFound("upload");
     return upload;
   }
@@ -49,8 +54,8 @@ export class UploadService {
     }
   }
 
-  async delete(tenantId: string, id: string): Promise<void> {
-    const { count } = await this.database.primary.upload.deleteMany({ where: { id, tenantId } });
+  async delete(database: Session, tenantId: string, id: string): Promise<void> {
+    const { count } = await database.write((primary) => primary.upload.deleteMany({ where: { id, tenantId } }));
     if (count === 0) throw notFound("upload");
     await inStorage(this.storage.current().delete(keyOf(tenantId, id)));
   }
