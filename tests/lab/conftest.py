@@ -18,6 +18,7 @@ from tests.lab import measurements
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab
+from tests.lab.postgres import cluster, whole_cluster  # noqa: F401  (fixtures of the stories of etapa 3)
 from tests.lab.target import Target
 
 _FAILED = pytest.StashKey[bool]()
