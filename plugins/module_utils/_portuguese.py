@@ -79,6 +79,46 @@ CHECKS: t.Dict[str, Words] = {
         "Cada balanceador responde no seu próprio endereço, também o que está de reserva",
         "Leia o log de erros do balanceador indicado; ele não assumiria o serviço.",
     ),
+    "postgresql_nodes_answer": Words(
+        "Cada nó de dados do banco responde por TLS, com um certificado do seu nome",
+        "Traga o nó de volta, ou corrija o que a mensagem nomeia (senha, certificado, rede).",
+    ),
+    "one_postgresql_primary": Words(
+        "Exatamente um nó de dados é o primário, e um standby o confirma",
+        "Leia `escala-pg-guard status` em cada nó; com dois primários, o da timeline mais antiga deve ser isolado já.",
+    ),
+    "postgresql_one_history": Words(
+        "Todos os nós têm os dados do mesmo cluster e estão na timeline do primário",
+        "O guard reintegra o nó que divergiu; dados de outro cluster ele não toca: mova-os à mão.",
+    ),
+    "postgresql_standbys_stream": Words(
+        "Cada standby recebe do primário em streaming, por TLS",
+        "Leia `escala-pg-guard status` no standby indicado e o log do PostgreSQL nele.",
+    ),
+    "postgresql_synchronous_commit": Words(
+        "Um commit espera por tantos standbys quantos uma falha pode levar",
+        "Traga de volta os standbys que faltam; um nó retirado do quórum volta sozinho quando tem tudo.",
+    ),
+    "postgresql_lag": Words(
+        "Nenhum standby está mais atrás do primário do que o permitido",
+        "Veja a carga e o disco do standby, e consultas longas que seguram o replay.",
+    ),
+    "postgresql_slots": Words(
+        "Cada standby tem um slot no primário, e nenhum slot guarda WAL para ninguém",
+        "Traga de volta o nó do slot; um slot que não é de um nó de dados se remove à mão.",
+    ),
+    "postgresql_settings": Words(
+        "Cada nó está configurado para que commits sobrevivam e um nó que falhou possa voltar",
+        "Execute de novo o playbook da etapa 3.",
+    ),
+    "postgresql_guards_agree": Words(
+        "Os guards de todos os nós se veem e concordam sobre o primário",
+        "Leia `journalctl -u escala-pg-guard` no nó indicado e veja se a porta 5433 é alcançada.",
+    ),
+    "postgresql_token_arrives": Words(
+        "O que se escreve no primário pode ser lido em cada standby",
+        "Veja se o standby indicado recebe do primário; sem standby que confirme, nenhum commit termina.",
+    ),
 }
 
 # A name may end in the place that was looked at, or from which.

@@ -5,6 +5,8 @@ from ansible_collections.escala.ha.plugins.module_utils import (
     _load_balancer,
     _load_balancer_edge,
     _load_balancer_state,
+    _postgresql_checks,
+    _postgresql_token,
     _tls,
     _verdict,
     _virtual_ip,
@@ -14,7 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._verdict import Check
 
 OURS = [
     value
-    for module in (_load_balancer, _load_balancer_edge, _tls, _virtual_ip)
+    for module in (_load_balancer, _load_balancer_edge, _postgresql_checks, _postgresql_token, _tls, _virtual_ip)
     for value in vars(module).values()
     if isinstance(value, Check)
 ]
