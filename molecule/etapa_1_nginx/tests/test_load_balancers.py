@@ -215,6 +215,15 @@ def test_large_bodies_are_for_uploads_only(host, edge):
     assert edge.headers("/api/uploads", "--data-binary @/tmp/large")["status"] == "401"
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_body_that_does_not_say_how_long_it_is_is_held_to_the_limit_too(host, edge, version):
+    host.check_output("head -c 3000000 /dev/zero >/tmp/large")
+    mark = f"no-length{version}"
+    # Older curls take an answer that comes before all is sent for a fault, so the log says what was answered.
+    edge.ask("/api/notes", version, f"--header 'X-Request-Id: {mark}'", "--request POST --upload-file - </tmp/large")
+    assert logged(host, mark)["status"] == {"nginx": 413, "haproxy": 411}[ENGINE]
+
+
 def test_a_request_that_no_instance_can_take_gets_an_answer_with_its_id(host, edge):
     ports = "{ 3001, 3002 }"
     host.check_output("nft 'add table inet away; add chain inet away out { type filter hook output priority 0; }'")
