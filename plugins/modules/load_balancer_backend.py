@@ -17,7 +17,7 @@ description:
   - With HAProxy it also waits for the requests that the drained backends are at, up to O(timeout_seconds), and says in RV(in_flight) what is left.
     nginx cannot tell those; there the application's own way to finish what it has begun when it is stopped covers them.
   - In a pool that only some instances serve, such as the one for uploads while storage is not shared, the last one is left in.
-  - With nginx a drain lasts until it is undone, over reloads and restarts. HAProxy forgets it when it is restarted or reloaded.
+  - With nginx a drain lasts until it is undone, over reloads and restarts. HAProxy keeps it over reloads, and forgets it when it is restarted.
 options:
   names:
     description: The backends' names in the balancer's configuration.
