@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a guard does to its PostgreSQL, step by step, each step safe to be the last before a power failure."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Upstream, synchronous_names
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import slot_name
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
+
+_SQL_SECONDS = 3.0
+_CHECKPOINT_SECONDS = 60.0
+_BUSY_SECONDS = 3.0
+
+
+class Acts:
+    """The acts of one data node. They raise SessionError, ActError, OSError and TimeoutError; the next round sees what is then, and goes on."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.rewind_failed = False
+        # When PostgreSQL was last started, by the monotonic clock.
+        self.started_at = float("-inf")
+
+    @property
+    def _others(self) -> t.List[str]:
+        return [name for name in self._node.config.data_nodes if name != self._node.config.node]
+
+    def kill(self, reason: str) -> None:
+        """Let no process of this PostgreSQL do anything more. What is started afterwards is a standby."""
+        node, postgres = self._node, self._node.here
+        # From here on it is no writer to anybody who asks, whatever becomes of the processes.
+        node.fenced_pid = postgres.observer.look.pid
+        node.reason = reason
+        node.publish()
+        node.say(
+            "fence",
+            f"Fenced: {reason}; every process of PostgreSQL is killed, and it starts again as a standby",
+            WARNING,
+        )
+        if not postgres.control.kill():
+            node.say("fence", "Some processes are killed and wait for a disk; they end when it answers", ERROR)
+        postgres.observer.wake(_BUSY_SECONDS)
+
+    def start(self, reason: str) -> None:
+        """Start as a standby that follows nobody yet."""
+        node, postgres = self._node, self._node.here
+        node.say("start", f"Starting PostgreSQL as a standby: {reason}")
+        self.started_at = time.monotonic()
+        postgres.control.thaw()
+        with contextlib.suppress(OSError):
+            postgres.data.make_standby()
+        postgres.control.start()
+        postgres.observer.wake(_BUSY_SECONDS)
+
+    def promote(self, timeline: int, limit_seconds: float) -> None:
+        """Become primary of exactly this timeline; anything else that comes out is killed."""
+        node, postgres = self._node, self._node.here
+        look = postgres.observer.look
+        if look.rank is None:
+            raise ActError("this node does not know its own timeline")
+        began = time.monotonic()
+        try:
+            stubs = postgres.data.write_stubs(look.rank.timeline, timeline)
+        except ValueError as taken:
+            raise ActError(str(taken)) from taken
+        postgres.server.set_synchronous(synchronous_names(node.rules, node.memory.quorum), _SQL_SECONDS)
+        self._make_slots()
+        promoted = postgres.server.promote(limit_seconds)
+        status = postgres.server.status(_SQL_SECONDS)
+        if not promoted or status.written_timeline != timeline:
+            self.kill(f"the promotion to timeline {timeline} ended on {status.written_timeline or 'none'}")
+            return
+        postgres.data.make_standby()
+        postgres.observer.wake(_BUSY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            postgres.observer.after(time.monotonic(), _SQL_SECONDS)
+        skipped = f", {len(stubs)} skipped" if stubs else ""
+        node.reason = f"elected primary of timeline {timeline}"
+        node.say(
+            "role",
+            f"Primary of timeline {timeline}{skipped}; the promotion took {time.monotonic() - began:.2f} s",
+            WARNING,
+        )
+        postgres.server.set_upstream("", "", _SQL_SECONDS)
+
+    def follow(self, verdict: Upstream) -> None:
+        """Stream from the primary, having promised not to go back behind it."""
+        node, postgres = self._node, self._node.here
+        source = self._source(verdict)
+        if verdict.drop_timelines:
+            self._stop(f"timelines {verdict.drop_timelines} are branches that nobody follows")
+            postgres.data.drop_timelines(verdict.drop_timelines)
+            self.start("it can follow without those branches")
+            return
+        with node.hand:
+            if not self._still_allowed(verdict):
+                return
+            if verdict.promise:
+                node.memory.promised(verdict.promise)
+            postgres.server.set_upstream(postgres.control.conninfo_to(source), postgres.control.slot(), _SQL_SECONDS)
+        node.say("role", f"Standby of {source}: {verdict.reason}")
+        postgres.observer.wake(_BUSY_SECONDS)
+
+    def rewind(self, verdict: Upstream) -> None:
+        """Take back what the primary does not have; a fresh copy follows where that fails."""
+        node, postgres = self._node, self._node.here
+        source = self._source(verdict)
+        node.say("role", f"Rewinding to {source}: {verdict.reason}", WARNING)
+        self._stop(f"it is rewound to {source}")
+        try:
+            postgres.control.rewind(source)
+            postgres.data.drop_timelines(verdict.drop_timelines)
+        except (ActError, OSError) as error:
+            self.rewind_failed = True
+            node.say("rewind", f"The rewind failed, a fresh copy follows: {error}", ERROR)
+            return
+        self.start(f"it was rewound to {source}")
+
+    def clone(self, verdict: Upstream) -> None:
+        """Take a fresh copy of the primary in the place of what is here."""
+        node, postgres = self._node, self._node.here
+        source = self._source(verdict)
+        node.say("role", f"Copying all data of {source}: {verdict.reason}", WARNING)
+        copied = postgres.control.copy(source)
+        control = copied.control()
+        if control is None:
+            raise ActError(f"the copy of {source} has no pg_control")
+        self._stop("its data is replaced")
+        # Between these lines the node must count as one without data: what it confirmed is gone with its old data.
+        node.memory.forgets_joined()
+        postgres.control.swap(copied)
+        node.memory.has_joined(control.system_identifier)
+        self.rewind_failed = False
+        self.start(f"it is a copy of {source}")
+
+    def hand_over(self, target: str) -> None:
+        """Stop in order, with all WAL at the standbys, and let the target be elected."""
+        node, postgres = self._node, self._node.here
+        postgres.server.checkpoint(_CHECKPOINT_SECONDS)
+        node.say("role", f"Handing over to {target}", WARNING)
+        node.handing_over_to = target
+        node.publish()
+        self._stop(f"it hands over to {target}")
+        self.start(f"it has handed over to {target}")
+
+    def tend_primary(self) -> None:
+        """What a primary must have for its standbys: a slot for each, and a history for each timeline that they may ask for."""
+        node, postgres = self._node, self._node.here
+        look = postgres.observer.look
+        if look.rank:
+            gaps = postgres.data.fill_gaps(look.rank.timeline)
+            if gaps:
+                node.say("gaps", f"Made empty histories of timelines {gaps}, which standbys ask for by number")
+        for slot in self.missing_slots():
+            postgres.server.create_slot(slot, _SQL_SECONDS)
+        for slot in self.lost_slots():
+            node.say(
+                f"slot {slot}",
+                f"Slot {slot} has lost its WAL and is made anew; its standby will be copied afresh",
+                WARNING,
+            )
+            postgres.server.drop_slot(slot, _SQL_SECONDS)
+        postgres.observer.after(time.monotonic(), _SQL_SECONDS)
+
+    def tend_standby(self) -> None:
+        """A slot that nobody uses on a standby would keep WAL for ever."""
+        for slot in self.orphan_slots():
+            self._node.here.server.drop_slot(slot, _SQL_SECONDS)
+            self._node.say("slots", f"Dropped slot {slot}: only a primary has slots")
+        self._node.here.observer.after(time.monotonic(), _SQL_SECONDS)
+
+    def missing_slots(self) -> t.List[str]:
+        status = self._node.here.observer.look.status
+        present = {slot.name for slot in status.slots} if status else set()
+        return sorted({slot_name(name) for name in self._others} - present) if status else []
+
+    def lost_slots(self) -> t.List[str]:
+        status = self._node.here.observer.look.status
+        ours = {slot_name(name) for name in self._others}
+        return (
+            [slot.name for slot in status.slots if slot.lost and slot.name in ours and not slot.active]
+            if status
+            else []
+        )
+
+    def orphan_slots(self) -> t.List[str]:
+        status = self._node.here.observer.look.status
+        ours = {slot_name(name) for name in self._node.config.data_nodes}
+        return [slot.name for slot in status.slots if slot.name in ours and not slot.active] if status else []
+
+    def _make_slots(self) -> None:
+        # Before the promotion, since a standby that finds none waits before it tries again. On a new primary all begin anew.
+        postgres = self._node.here
+        with contextlib.suppress(TimeoutError):
+            postgres.observer.after(time.monotonic(), _SQL_SECONDS)
+        for slot in self.missing_slots():
+            postgres.server.create_slot(slot, _SQL_SECONDS)
+
+    def _stop(self, reason: str) -> None:
+        node, postgres = self._node, self._node.here
+        if postgres.observer.lives():
+            node.say("stop", f"Stopping PostgreSQL: {reason}")
+            postgres.control.stop()
+        postgres.observer.wake(_BUSY_SECONDS)
+
+    def _still_allowed(self, verdict: Upstream) -> bool:
+        """Whether no promise was given since the verdict: under the lock, so that none is given until it has been carried out."""
+        promise, heard = self._node.memory.promise, self._node.peers.heard()
+        one = heard.get(verdict.source or "")
+        return bool(
+            one and one.state and one.state.is_writer and (promise is None or one.state.timeline >= promise.timeline)
+        )
+
+    def _source(self, verdict: Upstream) -> str:
+        if verdict.source is None:
+            raise ValueError(f"{verdict} names no source")
+        return verdict.source
+
+
+# What an act may end in without being a fault of the program.
+Failures = (SessionError, ActError, OSError, TimeoutError)

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role pg_guard wrote for the guard of a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity
+
+PATH = "/etc/escala/pg-guard.json"
+MEMORY_DIRECTORY = "/var/lib/escala-pg-guard"
+CONTROL_SOCKET = "/run/escala-pg-guard/control.sock"
+
+
+class Timings(t.NamedTuple):
+    """In seconds, by the monotonic clock."""
+
+    heartbeat: float = 0.4
+    request_timeout: float = 1.0
+    primary_silent: float = 2.5
+    primary_fresh: float = 2.0
+    alone: float = 4.0
+    hung: float = 3.0
+    stand_delay: float = 1.0
+    tick: float = 0.2
+    probe: float = 1.0
+
+
+class PostgreSQL(t.NamedTuple):
+    """The cluster in Debian's layout, and how standbys enter their primary."""
+
+    version: int
+    cluster: str
+    port: int
+    data_directory: str
+    configuration_file: str
+    binaries: str
+    unit: str
+    user: str
+    socket_directory: str
+    guard_role: str
+    replication_user: str
+    password_file: str
+    ca_file: str
+
+
+class Config(t.NamedTuple):
+    """Everything the daemon is told. A witness has no PostgreSQL; addresses are by the nodes' names, in the order in which they stand."""
+
+    node: str
+    data_nodes: t.Dict[str, str]
+    witnesses: t.Dict[str, str]
+    listen_address: str
+    port: int
+    identity: Identity
+    timings: Timings
+    postgresql: t.Optional[PostgreSQL]
+    automatic: bool
+    continue_alone: bool
+    repmgr_configuration: t.Optional[str]
+
+    @property
+    def addresses(self) -> t.Dict[str, str]:
+        return {**self.data_nodes, **self.witnesses}
+
+    @property
+    def peers(self) -> t.Dict[str, str]:
+        """The addresses of all others."""
+        return {name: address for name, address in self.addresses.items() if name != self.node}
+
+    @property
+    def here(self) -> PostgreSQL:
+        """The node's PostgreSQL; raises ValueError on a witness."""
+        if self.postgresql is None:
+            raise ValueError(f"{self.node} is a witness and has no PostgreSQL")
+        return self.postgresql
+
+
+def config_from(text: str) -> Config:
+    """The configuration in JSON; raises ValueError that says what is wrong with it."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or set(values) != set(Config._fields):
+        raise ValueError(f"the configuration must be an object with the keys {', '.join(Config._fields)}")
+    config = Config(
+        **{
+            **values,
+            "identity": _part(Identity, "identity", values["identity"]),
+            "timings": _part(Timings, "timings", values["timings"]),
+            "postgresql": values["postgresql"] and _part(PostgreSQL, "postgresql", values["postgresql"]),
+        }
+    )
+    if config.node not in config.addresses:
+        raise ValueError(f"{config.node} is neither among the data nodes nor among the witnesses")
+    if (config.node in config.data_nodes) != (config.postgresql is not None):
+        raise ValueError(f"{config.node} must have PostgreSQL exactly when it is a data node")
+    if set(config.data_nodes) & set(config.witnesses):
+        raise ValueError("a node is either a data node or a witness")
+    slots = [slot_name(node) for node in config.data_nodes]
+    if len(set(slots)) != len(slots):
+        raise ValueError(f"two nodes would share a replication slot: {', '.join(slots)}")
+    return config
+
+
+def read_config(path: str = "") -> Config:
+    """Raises OSError and ValueError."""
+    with open(path or os.environ.get("ESCALA_PG_GUARD_CONFIG", PATH), encoding="utf-8") as file:
+        return config_from(file.read())
+
+
+def slot_name(node: str) -> str:
+    """The name of a node's replication slot, which takes neither dashes nor capitals."""
+    return node.lower().replace("-", "_").replace(".", "_")
+
+
+_Part = t.TypeVar("_Part", Identity, Timings, PostgreSQL)
+
+
+def _part(kind: t.Type[_Part], name: str, values: t.Any) -> _Part:
+    if not isinstance(values, dict) or set(values) != set(kind._fields):
+        raise ValueError(f"{name} must be an object with the keys {', '.join(kind._fields)}")
+    return kind(**values)

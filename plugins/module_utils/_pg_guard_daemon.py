@@ -1,0 +1,284 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard's own round: look at all nodes, ask the rules, act, and say why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
+    Heard,
+    NodeState,
+    change_quorum,
+    fence,
+    newest_quorum,
+    stand,
+    upstream,
+    vacancy,
+)
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_acts import Acts, Failures
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_ballots import Ballots
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
+
+# A start that fails is tried again, and not in a hurry.
+_START_AGAIN_SECONDS = 3.0
+# An act that failed is left alone for so long.
+_PAUSE_SECONDS = 1.0
+# A standby that the primary has and that does not stream for so long cannot: its WAL is gone, or its data is not what it seems.
+_COPY_AFTER_SECONDS = 30.0
+_HANDOVER_SECONDS = 15.0
+
+Heards = t.Mapping[str, Heard]
+
+
+class Guard:
+    """One guard. `run` never returns; everything else may be called from any thread."""
+
+    def __init__(self, config: Config, directory: str) -> None:
+        self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK)
+        self.node = Node(config, self.wake, directory)
+        self.acts = Acts(self.node)
+        self.ballots = Ballots(self.node, self.acts)
+        self._job: t.Optional[threading.Thread] = None
+        self._pause_until = 0.0
+        self._vacant_since: t.Optional[float] = None
+        self._promise: t.Any = self.node.memory.promise
+        self._promised_at: t.Optional[float] = None
+        self._was_running = self._left_alone = False
+        self._unserved_since: t.Optional[float] = None
+        self._in_force: t.Optional[t.Tuple[str, int]] = None
+        self._handing_since = 0.0
+        self.stands_back_until = 0.0
+
+    def wake(self) -> None:
+        """Have the next round at once."""
+        os.eventfd_write(self._wake_descriptor, 1)
+
+    def run(self, alive: t.Callable[[str], None]) -> None:
+        """Go round for ever; `alive` is told the reason of the moment in each round."""
+        node = self.node
+        node.peers.start()
+        if node.postgres:
+            threading.Thread(target=node.postgres.observer.run, name="observer", daemon=True).start()
+            with contextlib.suppress(TimeoutError):
+                node.postgres.observer.after(node.started_at, node.config.timings.hung)
+        while True:
+            self._drain()
+            self.round()
+            node.publish()
+            alive(node.reason)
+            self._wait(node.config.timings.tick)
+
+    def round(self) -> None:
+        """One look and at most one act."""
+        node = self.node
+        me, heard = node.me(), node.peers.heard()
+        quorum = newest_quorum(me, heard)
+        if quorum.version > me.quorum.version:
+            node.memory.learned(quorum)
+            me = node.me()
+        self._note_promise()
+        if node.postgres is None:
+            node.reason = "a witness that votes and has no data"
+            return
+        if self._fence(me, heard) or self.busy():
+            return
+        self._join(me)
+        if me.role in ("primary", "standby", "starting"):
+            self._was_running, self._left_alone = True, False
+        if me.role == "primary":
+            self._lead(me, heard)
+        elif me.role == "stopped":
+            self._revive()
+        elif me.role in ("standby", "starting", "empty"):
+            self._serve(me, heard)
+
+    def busy(self) -> bool:
+        """Whether an act is under way, or one has just failed."""
+        return time.monotonic() < self._pause_until or bool(self._job and self._job.is_alive())
+
+    def begin(self, name: str, act: t.Callable[[], None]) -> None:
+        """Do something that takes time, while the rounds go on."""
+        # Whatever stops PostgreSQL during an act is the act, and no operator.
+        self._was_running = False
+
+        def work() -> None:
+            try:
+                act()
+            except Failures as error:
+                self._pause_until = time.monotonic() + _PAUSE_SECONDS
+                self.node.say(name, f"Could not {name}, it is tried again: {error}", ERROR)
+            except Exception as error:  # noqa: BLE001  a fault in one act must not end the guard, and must be seen
+                self._pause_until = time.monotonic() + _PAUSE_SECONDS
+                self.node.say(name, f"BUG in {name}: {error!r} {' '.join(traceback.format_exc().split())}", ERROR)
+            finally:
+                self.wake()
+
+        self._job = threading.Thread(target=work, name=name, daemon=True)
+        self._job.start()
+
+    def hand_over(self, target: str) -> None:
+        """Begin to hand over to another node, which is then elected like any other."""
+        self._handing_since = time.monotonic()
+        self.begin("hand over", lambda: self.acts.hand_over(target))
+
+    def _fence(self, me: NodeState, heard: Heards) -> bool:
+        """Kill a primary that may be one no longer; whether it was done."""
+        observer = self.node.here.observer
+        status = observer.look.status
+        if not observer.lives() or status is None or status.in_recovery or observer.look.pid == self.node.fenced_pid:
+            return False
+        as_primary = me._replace(role="primary")
+        verdict = fence(as_primary, heard, self.node.rules, observer.silent_seconds())
+        reason = verdict.reason
+        if not verdict.fence:
+            if me.role != "primary" or me.timeline or self.busy():
+                return False
+            reason = "somebody else promoted this PostgreSQL, nobody elected it"
+        self.acts.kill(reason)
+        self.begin("start", lambda: self.acts.start("it was fenced"))
+        return True
+
+    def _lead(self, me: NodeState, heard: Heards) -> None:
+        node, acts = self.node, self.acts
+        self._vacant_since = None
+        node.reason = f"primary of timeline {me.timeline}"
+        if node.handing_over_to and time.monotonic() - self._handing_since > _HANDOVER_SECONDS:
+            node.handing_over_to = None
+        if acts.missing_slots() or acts.lost_slots():
+            self.begin("tend the slots", acts.tend_primary)
+            return
+        change = change_quorum(me, heard, node.rules, self._in_force_since(), node.config.continue_alone)
+        status = node.here.observer.look.status
+        if change.synchronous is not None and status and status.synchronous != change.synchronous:
+            wanted = change.synchronous
+            node.say("quorum", f"Commits wait for {wanted or 'no standby'}: {change.reason}", WARNING)
+            self.begin("set whom commits wait for", lambda: self._make_wait(wanted))
+        elif change.quorum is not None:
+            node.memory.learned(change.quorum)
+            node.say("quorum", change.reason, WARNING)
+
+    def _make_wait(self, names: str) -> None:
+        node = self.node
+        node.here.server.set_synchronous(names, 3.0)
+        # Every walsender has read the setting by the look after the next.
+        look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
+        self._in_force = (names, look.rank.lsn) if look.rank else None
+
+    def _in_force_since(self) -> t.Optional[int]:
+        status = self.node.here.observer.look.status
+        if self._in_force and status and status.synchronous == self._in_force[0]:
+            return self._in_force[1]
+        return None
+
+    def _revive(self) -> None:
+        node, look = self.node, self.node.here.observer.look
+        if self._was_running and look.control and look.control.shut_down:
+            self._was_running, self._left_alone = False, True
+            node.say(
+                "start",
+                "PostgreSQL was stopped in order by somebody else, and is left alone until it is started",
+                WARNING,
+            )
+        if self._left_alone:
+            node.reason = "PostgreSQL was stopped in order; start its unit when it is to run again"
+            return
+        if time.monotonic() - self.acts.started_at < _START_AGAIN_SECONDS:
+            return
+        node.reason = "PostgreSQL is not running"
+        self.begin("start", lambda: self.acts.start("it is not running"))
+
+    def _serve(self, me: NodeState, heard: Heards) -> None:
+        """A node that is no primary: follow one, or stand where there is none."""
+        node = self.node
+        empty = vacancy(me, heard, node.rules, time.monotonic() - node.started_at)
+        if not empty.vacant:
+            self._vacant_since = None
+            self._follow(me, heard)
+            return
+        if self._vacant_since is None:
+            self._vacant_since = time.monotonic()
+            node.say("vacancy", f"There is no primary to follow: {empty.reason}", WARNING)
+        self._unserved_since = None
+        if not node.rules.automatic and not any(
+            one.state and one.state.handing_over_to == me.node for one in heard.values()
+        ):
+            node.reason = "automatic failover is off; promote by a handover or switch it on"
+            return
+        if time.monotonic() < self.stands_back_until:
+            node.reason = "an operator has fenced this node, so it leaves the election to others for a minute"
+            return
+        now = time.monotonic()
+        verdict = stand(me, heard, node.rules, now - self._vacant_since, self._promised_seconds())
+        node.reason = verdict.reason
+        if verdict.now and verdict.ballot:
+            ballot = verdict.ballot
+            self.begin("be elected", lambda: self.ballots.stand(ballot))
+        elif not verdict.now:
+            node.say("stand", f"Not standing: {verdict.reason}")
+
+    def _follow(self, me: NodeState, heard: Heards) -> None:
+        node, acts = self.node, self.acts
+        node.handing_over_to = None
+        verdict = upstream(me, heard, node.rules, node.here.observer.look.timelines, acts.rewind_failed)
+        node.reason = verdict.reason
+        unserved = self._unserved(verdict.action, me)
+        if verdict.action == "refuse":
+            node.say("role", verdict.reason, ERROR)
+        elif verdict.action == "none":
+            if verdict.promise:
+                node.memory.promised(verdict.promise)
+            if acts.orphan_slots():
+                self.begin("tend the slots", acts.tend_standby)
+        elif verdict.action == "follow" and me.upstream == verdict.source and not verdict.drop_timelines:
+            if unserved > _COPY_AFTER_SECONDS:
+                node.say(
+                    "role",
+                    f"Nothing has come from {verdict.source} for {unserved:.0f} s, so a fresh copy is taken",
+                    WARNING,
+                )
+                self.begin("copy", lambda: acts.clone(verdict))
+        elif verdict.action == "follow":
+            self.begin("follow", lambda: acts.follow(verdict))
+        elif verdict.action == "rewind" and me.role == "standby":
+            self.begin("rewind", lambda: acts.rewind(verdict))
+        elif verdict.action == "clone":
+            self.begin("copy", lambda: acts.clone(verdict))
+
+    def _unserved(self, action: str, me: NodeState) -> float:
+        """For how long a standby that should stream has not."""
+        if action != "follow" or me.streaming or me.role != "standby":
+            self._unserved_since = None
+            return 0.0
+        self._unserved_since = self._unserved_since or time.monotonic()
+        return time.monotonic() - self._unserved_since
+
+    def _join(self, me: NodeState) -> None:
+        if not me.joined and me.system_identifier and me.role in ("standby", "primary"):
+            self.node.memory.has_joined(me.system_identifier)
+
+    def _note_promise(self) -> None:
+        promise = self.node.memory.promise
+        if promise != self._promise:
+            self._promise, self._promised_at = promise, time.monotonic()
+
+    def _promised_seconds(self) -> t.Optional[float]:
+        return None if self._promised_at is None else time.monotonic() - self._promised_at
+
+    def _wait(self, seconds: float) -> None:
+        postgres = self.node.postgres
+        if postgres:
+            postgres.observer.process.wait_end(self._wake_descriptor, seconds)
+        else:
+            time.sleep(seconds)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_descriptor)
