@@ -59,7 +59,7 @@ class Elected(t.NamedTuple):
 
 
 class Fence(t.NamedTuple):
-    """Whether this node's PostgreSQL must be killed and started as a standby: kind is superseded, alone, hung or empty."""
+    """Whether this node's PostgreSQL must be killed and started as a standby: kind is superseded, alone or hung."""
 
     fence: bool
     kind: str
@@ -117,6 +117,8 @@ def _why_vacant(me: NodeState, heard: Heards, rules: Rules, floor: int) -> str:
 def next_timeline(me: NodeState, heard: Heards, votes: t.Iterable[Vote] = ()) -> int:
     """The timeline to stand for: above every timeline and promise that was ever heard of, also in answers to a ballot."""
     known = [me.floor] + [one.state.floor for one in heard.values() if one.state]
+    # An operator's quorum has a timeline far above, since those who were taken out may have gone on without this node's knowledge.
+    known.append(newest_quorum(me, heard).version[0] - 1)
     known += [max(vote.timeline, vote.promise.timeline if vote.promise else 0) for vote in votes]
     return max(*known, 1) + 1
 
@@ -155,6 +157,8 @@ def _unfit(me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
         return (
             f"{me.node} is {me.role}{'' if me.joined else ' and has no data that counts'}, only a standby is promoted"
         )
+    if not me.rank_final:
+        return f"{me.node} does not know yet how far its own WAL goes"
     needed = rules.sizes(quorum).votes_needed
     seen = [name for name in rules.voting(quorum) if name == me.node or _fresh(heard.get(name), rules)]
     if len(seen) < needed:
@@ -295,10 +299,12 @@ def elected(ballot: Ballot, votes: t.Mapping[str, Vote], rules: Rules) -> Electe
         )
     members = rules.members(ballot.quorum)
     full = [name for name in members if name in granted and granted[name].joined]
-    if len(full) < sizes.data_votes_needed and not _nobody_else_joined(ballot, members, granted):
+    # Where all members answered there is no other data: so a first node starts, and one whose standbys were all being cloned.
+    if len(full) < sizes.data_votes_needed and not all(name in granted for name in members):
         return Elected(
             False,
-            f"{ballot.candidate} has votes of {len(full)} data nodes with data, {sizes.data_votes_needed} of {sizes.data} are needed",
+            f"{ballot.candidate} has votes of {len(full)} data nodes with data, {sizes.data_votes_needed} of {sizes.data}"
+            " are needed, or an answer of every one",
         )
     return Elected(
         True,
@@ -311,10 +317,6 @@ def _counts(ballot: Ballot, one: Vote, name: str, rules: Rules) -> bool:
     if not one.granted or one.promise != Promise(ballot.timeline, ballot.candidate):
         return False
     return name in rules.witnesses or not one.joined or one.rank_final
-
-
-def _nobody_else_joined(ballot: Ballot, members: t.Sequence[str], granted: t.Mapping[str, Vote]) -> bool:
-    return all(name == ballot.candidate or (name in granted and not granted[name].joined) for name in members)
 
 
 def fence(me: NodeState, heard: Heards, rules: Rules, probe_seconds: float) -> Fence:

@@ -12,6 +12,9 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, Quorum
 
+# Nodes that are powered off may have taken timelines that nobody else heard of; no two may be of one number.
+DEGRADED_GAP = 50
+
 
 class Sizes(t.NamedTuple):
     """What follows from a number of data nodes and witnesses."""
@@ -54,6 +57,8 @@ class Rules(t.NamedTuple):
     patience_seconds: float = 4.0
     # How long the others leave a planned handover to the node that it is meant for.
     handover_seconds: float = 5.0
+    # How long a node that was rewound or cloned may take to begin to stream before it is cloned again.
+    rejoin_seconds: float = 60.0
 
     def members(self, quorum: Quorum) -> t.Tuple[str, ...]:
         """The data nodes that are in the quorum, in their order."""
@@ -176,8 +181,10 @@ def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.S
         one = heard.get(name)
         if one and one.state and one.age_seconds < rules.fresh_seconds:
             raise ValueError(f"{name} was heard {one.age_seconds:.1f} s ago: power it off before it is taken out")
+    if me.is_writer:
+        return _next(me.quorum, tuple(sorted({*me.quorum.out, *out})))
     known = [state.floor for state in (me, *(one.state for one in heard.values() if one.state))]
-    return Quorum((max(known) + 1, 0), tuple(sorted({*newest_quorum(me, heard).out, *out})))
+    return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest_quorum(me, heard).out, *out})))
 
 
 def _next(quorum: Quorum, out: t.Tuple[str, ...]) -> Quorum:

@@ -72,7 +72,7 @@ def upstream(
         return Upstream("clone", f"{me.node} has no data, {writer.node} has", writer.node, promise)
     if me.upstream == writer.node and me.streaming and me.timeline == writer.timeline:
         return Upstream("none", f"{me.node} streams from {writer.node}", writer.node, promise)
-    return _towards(me, writer, promise, local_timelines, rewind_failed)
+    return _towards(me, writer, promise, local_timelines, rewind_failed, rules)
 
 
 def _towards(
@@ -81,13 +81,14 @@ def _towards(
     promise: t.Optional[Promise],
     local_timelines: t.Iterable[int],
     rewind_failed: bool,
+    rules: Rules,
 ) -> Upstream:
     its = {timeline for timeline, _left_at in writer.history} | {writer.timeline, 1}
     dead = tuple(sorted(set(local_timelines) - its))
     if rewind_failed:
         return Upstream("clone", f"pg_rewind from {writer.node} failed", writer.node, promise)
     if not me.rank_final and not me.streaming:
-        return Upstream("wait", f"{me.node} does not know yet how far its own WAL goes")
+        return _unfinished(me, writer, promise, dead, rules)
     # What was received beyond the last replayed record is no whole record once the receiver has stopped.
     position = me.lsn if me.replay_lsn is None else me.replay_lsn
     if on_history(me.timeline, position, writer.history, writer.timeline):
@@ -106,6 +107,31 @@ def _towards(
         promise,
         dead,
     )
+
+
+def _unfinished(
+    me: NodeState, writer: NodeState, promise: t.Optional[Promise], dead: t.Tuple[int, ...], rules: Rules
+) -> Upstream:
+    """A node that has not found the end of its WAL: it starts, or it lacks what its rewind or clone was to be completed with.
+
+    The latter says with `lsn` up to where it must come before it is consistent, and it is not joined, so nothing of it can be lost.
+    """
+    if me.joined or not me.lsn:
+        return Upstream("wait", f"{me.node} does not know yet how far its own WAL goes")
+    if not on_history(me.timeline, me.lsn, writer.history, writer.timeline):
+        return Upstream(
+            "clone",
+            f"{me.node} needs {me.rank} to be consistent, which {writer.node} does not have",
+            writer.node,
+            promise,
+        )
+    if me.upstream != writer.node:
+        return Upstream("follow", f"{me.node} needs {me.rank} to be consistent", writer.node, promise, dead)
+    if me.since_seconds >= rules.rejoin_seconds:
+        return Upstream(
+            "clone", f"{me.node} has not become consistent within {me.since_seconds:.0f} s", writer.node, promise
+        )
+    return Upstream("wait", f"{me.node} connects to {writer.node} for {me.rank}", writer.node, promise)
 
 
 def gate(
