@@ -10,18 +10,25 @@ from lab import inventory, lifecycle, state
 from lab.errors import LabError
 from lab.paths import CHECKOUT, INVENTORY
 from lab.shell import say
+from lab.topology import Host, Topology
 
 _PLAYBOOKS = {
     "secrets": "playbooks/secrets.yml",
     "build": "lab/playbooks/build_app.yml",
     "legacy": "lab/playbooks/legacy1.yml",
+    "database": "playbooks/etapa_3_postgresql.yml",
+    "load": "lab/playbooks/load_cluster.yml",
     "site": "playbooks/site.yml",
 }
 STEPS = list(_PLAYBOOKS)
+# A topology without data nodes has the application use legacy1's database.
+_WITH_DATA_NODES = ("database", "load")
 _MEANING = {
     "secrets": "generating the secrets that are not there yet",
     "build": "building the reference application on legacy1",
     "legacy": "making legacy1 the customer's single server, seeded and running",
+    "database": "the database cluster first, for the application is to find its data there",
+    "load": "loading the cluster with what legacy1 was seeded with, where it is empty",
     "site": "site.yml: from there to high availability, etapa by etapa, then the proof",
 }
 
@@ -29,13 +36,16 @@ _MEANING = {
 def converge(until: str) -> None:
     """Run the playbooks up to a step on the lab that is up; each is idempotent."""
     # The application's sources may have changed since the hosts were booted, and the archive's name with them.
-    inventory.write(lifecycle.running_topology(state.read()))
+    topology = lifecycle.running_topology(state.read())
+    inventory.write(topology)
     ansible = CHECKOUT / ".venv" / "bin" / "ansible-playbook"
     if not ansible.exists():
         raise LabError(f"{ansible} is missing; `make lab` installs it")
     for step in STEPS[: STEPS.index(until) + 1]:
         if step == "build" and inventory.application_release().exists():
             say("the reference application is built already (its sources have not changed)")
+            continue
+        if step in _WITH_DATA_NODES and not _members(topology, "postgres_servers"):
             continue
         say(_MEANING[step])
         environment = os.environ | {
@@ -69,10 +79,31 @@ def endpoints() -> dict[str, Any]:
         "login": _login("acme"),
         "load_login": _login("initech"),
     }
-    legacy = [host for host in topology.hosts.values() if "legacy_servers" in host.groups]
+    legacy = _members(topology, "legacy_servers")
     if legacy:
         found["legacy_url"] = f"http://{legacy[0].address}:8080"
-    return found
+    return found | _database(topology)
+
+
+def _members(topology: Topology, group: str) -> list[Host]:
+    return [host for host in topology.hosts.values() if group in host.groups]
+
+
+def _database(topology: Topology) -> dict[str, Any]:
+    """How the database is reached, where the topology has a cluster: through the poolers, and each node itself."""
+    nodes = _members(topology, "postgres_servers")
+    if not nodes:
+        return {}
+    return {
+        "pgbouncer": [
+            {"name": host.name, "host": host.address, "port": 6432, "databases": ["app", "app_ro"]}
+            for host in _members(topology, "app_servers")
+        ],
+        "postgresql": [{"name": host.name, "host": host.address, "port": 5432} for host in nodes],
+        "app_user": "app",
+        "probe_user": "escala_probe",
+        "passfile": str(INVENTORY / ".state" / "postgresql.pgpass"),
+    }
 
 
 def _login(tenant: str) -> dict[str, str]:
@@ -97,8 +128,17 @@ The platform     {found["base_url"]}/
   its authority  {found["ca_file"]}  (import it, or curl --cacert)
   sign in        tenant {login["tenant"]}, {login["email"]}, password: {login["secret"]} in {Path(login["secrets_file"]).relative_to(CHECKOUT)}
 The report       {found["report"]}
+The database     {_pooler(found)}
 The old server   {found.get("legacy_url", "not in this topology")}
 A host's shell   python3 -m lab ssh lb1""")
+
+
+def _pooler(found: dict[str, Any]) -> str:
+    if "pgbouncer" not in found:
+        return "the old server's"
+    first = found["pgbouncer"][0]
+    passfile = Path(found["passfile"]).relative_to(CHECKOUT)
+    return f"postgresql://{found['probe_user']}@{first['host']}:{first['port']}/app through {first['name']}'s pooler (passwords: {passfile})"
 
 
 def _print_summary() -> None:

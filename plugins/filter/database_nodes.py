@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Entries with the keys C(name), C(host) (in the inventory) and C(address).
+  description: Entries with the keys C(name), C(id) (a number that only depends on the name), C(host) (in the inventory) and C(address).
   type: list
   elements: dict
 """
@@ -51,7 +51,7 @@ _value:
 
 def database_nodes(
     hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], address: str = "platform_address"
-) -> t.List[t.Dict[str, str]]:
+) -> t.List[t.Dict[str, t.Any]]:
     for host in hosts:
         if address not in hostvars[host]:
             raise AnsibleFilterError(f"database_nodes: {address} is not set for the host {host}")
@@ -62,5 +62,5 @@ def database_nodes(
 
 
 class FilterModule:
-    def filters(self) -> t.Dict[str, t.Callable[..., t.List[t.Dict[str, str]]]]:
+    def filters(self) -> t.Dict[str, t.Callable[..., t.List[t.Dict[str, t.Any]]]]:
         return {"database_nodes": database_nodes}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
+import zlib
 
 # A standby does not start with less of the settings in `shrinking` than its primary has.
 QUERY = """
@@ -131,10 +132,16 @@ def restarts(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
     return ahead + [name for name in pending if name not in ahead]
 
 
-def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, str]]:
-    """Nodes from hosts and addresses, by the first part of the host's name. Raises ClusterError for names that cannot be nodes' names."""
-    found = [{"name": host.partition(".")[0], "host": host, "address": address} for host, address in hosts]
-    taken: t.Dict[str, str] = {}
+def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, t.Any]]:
+    """Nodes from hosts and addresses, by the first part of the host's name. Raises ClusterError for names that cannot be nodes' names.
+
+    A node's number comes from its name alone, so that it stays when others come and go: what the name ends in, or a sum of the name.
+    """
+    found: t.List[t.Dict[str, t.Any]] = [
+        {"name": name, "id": _number(name), "host": host, "address": address}
+        for name, host, address in ((host.partition(".")[0], host, address) for host, address in hosts)
+    ]
+    taken: t.Dict[t.Union[int, str], str] = {}
     for node in found:
         name, host = node["name"], node["host"]
         if not _NODE.match(name):
@@ -142,9 +149,13 @@ def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, str]]:
                 f"{host} would be the node {name!r}, and a node's name is letters in lower case, digits and hyphens"
             )
         # Slots know no hyphen.
-        if name.replace("-", "_") in taken:
-            raise ClusterError(
-                f"{host} and {taken[name.replace('-', '_')]} would be the same node {name}; name them differently"
-            )
-        taken[name.replace("-", "_")] = host
+        for key in (name.replace("-", "_"), node["id"]):
+            if key in taken:
+                raise ClusterError(f"{host} and {taken[key]} would be the same node {key}; name them differently")
+            taken[key] = host
     return found
+
+
+def _number(name: str) -> int:
+    digits = re.search(r"[1-9][0-9]{0,8}\Z", name)
+    return int(digits[0]) if digits else zlib.crc32(name.encode()) & 0x7FFFFFFF

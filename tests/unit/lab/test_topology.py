@@ -77,7 +77,7 @@ def test_a_topology_that_cannot_be_is_refused(tmp_path: Path, text: str, complai
 
 
 def test_an_unknown_topology_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(LabError, match="'huge' does not exist; there are default, small"):
+    with pytest.raises(LabError, match="'huge' does not exist; there are database, default, small"):
         topology.load("huge")
 
 

@@ -51,7 +51,7 @@ def test_rules_and_settings_are_lines():
 def test_nodes_have_the_address_that_their_host_has():
     hostvars = {"db1.example.com": {"platform_address": "192.0.2.1"}}
     assert database_nodes(["db1.example.com"], hostvars) == [
-        {"name": "db1", "host": "db1.example.com", "address": "192.0.2.1"}
+        {"name": "db1", "id": 1, "host": "db1.example.com", "address": "192.0.2.1"}
     ]
 
 

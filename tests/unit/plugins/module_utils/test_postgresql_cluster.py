@@ -132,12 +132,18 @@ def test_the_primary_is_first_where_standbys_would_have_less_than_it():
 
 def test_a_node_has_the_first_part_of_its_host_s_name():
     assert named([("db1.example.com", "192.0.2.31"), ("db-2", "192.0.2.32")]) == [
-        {"name": "db1", "host": "db1.example.com", "address": "192.0.2.31"},
-        {"name": "db-2", "host": "db-2", "address": "192.0.2.32"},
+        {"name": "db1", "id": 1, "host": "db1.example.com", "address": "192.0.2.31"},
+        {"name": "db-2", "id": 2, "host": "db-2", "address": "192.0.2.32"},
     ]
 
 
-@pytest.mark.parametrize("hosts", [["db1.a", "db1.b"], ["db-1", "db_1"], ["192.0.2.1"], ["DB1"], [""], ["a-"]])
+@pytest.mark.parametrize("hosts", [["db1.a", "db1.b"], ["db-1", "db_1"], ["192.0.2.1"], ["db1", "pg1"], ["DB1"], [""], ["a-"]])
 def test_names_that_could_not_be_nodes_are_refused(hosts):
     with pytest.raises(ClusterError, match=r"would be the"):
         named([(host, "192.0.2.1") for host in hosts])
+
+
+def test_a_node_s_number_is_its_own_whoever_else_there_is():
+    [first, last] = [named([("london.a", "192.0.2.1"), ("db10.a", "192.0.2.2")]), named([("london.a", "192.0.2.1")])]
+    assert [node["id"] for node in first] == [last[0]["id"], 10]
+    assert last[0]["id"] > 0
