@@ -8,6 +8,7 @@ In the folder: `log.jsonl` (every try and mark, as it ends), `run` (the run's na
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -180,29 +181,59 @@ def look_everywhere(
         sleep(_LOOK_SECONDS)
 
 
+def wait_answers(found: Ways, timeout_seconds: float, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> None:
+    """Wait until every node answers, or the time is over."""
+    deadline = clock() + timeout_seconds
+    waiting = dict(found.nodes)
+    while True:
+        for node, connect in list(waiting.items()):
+            with contextlib.suppress(SessionError):
+                connect(_LOOK_SECONDS * 5).close()
+                del waiting[node]
+        if not waiting or clock() > deadline:
+            return
+        sleep(_LOOK_SECONDS)
+
+
+class Patience(t.NamedTuple):
+    """In seconds: how long the fault lasts, and how long to wait then for acknowledged rows, for every node, and for all rows on it."""
+
+    lasts: float
+    settle: float
+    rejoin: float
+    rows: float = 30.0
+
+
 def conclude(
     directory: str,
     fault: str,
     found: Ways,
     limits: drill.Limits,
-    settle_seconds: float,
-    rejoin_seconds: float,
+    patience: Patience,
+    clock: Clock = time.monotonic,
+    sleep: Sleep = time.sleep,
 ) -> t.Dict[str, t.Any]:
-    """Wait until the platform has settled, end the measurement, look for the rows, and write the report.
+    """Wait until the fault is over and the platform has settled, end the measurement, look for the rows, and write the report.
 
     Raises ValueError, SessionError and OSError for a drill that measured nothing.
     """
     _tries, marks = read(directory)
     if not marks:
         raise ValueError(f"no fault is noted in {directory}, so there is nothing to judge")
-    wait_settled(directory, marks[-1].at, settle_seconds)
+    over = marks[-1].at + patience.lasts
+    while clock() < over and not os.path.exists(_file(directory, "ended")):
+        sleep(_LOOK_SECONDS)
+    wait_settled(directory, over, patience.settle, clock, sleep)
+    # A second writer may come with the node that comes back, so it is measured until all are there.
+    wait_answers(found, patience.rejoin, clock, sleep)
+    wait_settled(directory, clock(), patience.settle, clock, sleep)
     stop(directory, _END_SECONDS)
     tries, marks = read(directory)
     with open(_file(directory, "run"), encoding="ascii") as file:
         run = file.read()
-    kept, away = look_everywhere(run, found, tries, rejoin_seconds)
+    kept, away = look_everywhere(run, found, tries, patience.rows, clock, sleep)
     report = drill.analyse(fault, tries, marks, kept)
-    verdicts = [*drill.judge(report, limits), rejoined(away, rejoin_seconds)]
+    verdicts = [*drill.judge(report, limits), rejoined(away, patience.rejoin)]
     files = _pg_drill_report.write(directory, report, verdicts)
     return {"report": report, "verdicts": verdicts, "lines": _pg_drill_report.as_text(report, verdicts), "files": files}
 
@@ -219,9 +250,8 @@ def act(options: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         last = f"; the last try said: {tries[-1].why}" if tries else ", and none was tried"
         raise ValueError(f"rows were not acknowledged one after the other within {options['settle_seconds']:g} s{last}")
     limits = drill.Limits(options["rto_seconds"], options["rpo_rows"], options["double_writer_seconds"])
-    found = conclude(
-        directory, options["what"], ways(options), limits, options["settle_seconds"], options["rejoin_seconds"]
-    )
+    patience = Patience(options["lasts_seconds"], options["settle_seconds"], options["rejoin_seconds"])
+    found = conclude(directory, options["what"], ways(options), limits, patience)
     return {**found, **outcome(found["verdicts"])}
 
 

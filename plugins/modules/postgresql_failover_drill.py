@@ -41,12 +41,16 @@ options:
     description: The limit of the time with two writers.
     type: float
     default: 0
+  lasts_seconds:
+    description: How long the fault lasts; it is measured until it is over.
+    type: float
+    default: 0
   settle_seconds:
     description: How long to wait for rows to be acknowledged one after the other.
     type: float
     default: 120
   rejoin_seconds:
-    description: How long after that every node may take until it answers and has every row.
+    description: How long every node may take after that until it answers.
     type: float
     default: 60
   fail:
@@ -127,6 +131,7 @@ def main() -> None:
             "rto_seconds": {"type": "float"},
             "rpo_rows": {"type": "int", "default": 0},
             "double_writer_seconds": {"type": "float", "default": 0},
+            "lasts_seconds": {"type": "float", "default": 0},
             "settle_seconds": {"type": "float", "default": 120},
             "rejoin_seconds": {"type": "float", "default": 60},
             "fail": {"type": "bool", "default": True},

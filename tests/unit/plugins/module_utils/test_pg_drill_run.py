@@ -129,7 +129,7 @@ def test_a_drill_from_its_beginning_to_its_report(tmp_path):
     measuring.start()
     assert run.wait_settled(directory, 0.0, 20.0)
     run.mark(directory, "nothing broken")
-    concluded = run.conclude(directory, "nothing", found, Limits(rto_seconds=5), 20.0, 5.0)
+    concluded = run.conclude(directory, "nothing", found, Limits(rto_seconds=5), run.Patience(0.5, 20.0, 5.0))
     measuring.join(5)
     assert [each["name"] for each in concluded["verdicts"] if not each["passed"]] == []
     assert json.loads((tmp_path / "drill/report.json").read_text())["rpo_rows"] == 0
@@ -138,7 +138,7 @@ def test_a_drill_from_its_beginning_to_its_report(tmp_path):
 
 def test_a_drill_without_a_fault_is_not_judged(tmp_path):
     with pytest.raises(ValueError, match="no fault is noted"):
-        run.conclude(str(tmp_path), "x", run.Ways(away, {}), Limits(), 1.0, 1.0)
+        run.conclude(str(tmp_path), "x", run.Ways(away, {}), Limits(), run.Patience(0, 1, 1))
 
 
 OPTIONS = {
@@ -170,3 +170,16 @@ def test_a_drill_that_is_not_steady_says_what_was_tried_last(tmp_path):
     written(tmp_path, [Try("ledger", 1, 1.0, 1.1, "failed", None, "no such database")])
     with pytest.raises(ValueError, match="no such database"):
         run.act({**OPTIONS, "state": "steady", "directory": str(tmp_path), "settle_seconds": 0.0})
+
+
+def test_nodes_are_waited_for_until_each_has_answered_or_the_time_is_over():
+    time, calls = Time(), []
+
+    def late(limit_seconds):
+        calls.append(time.now)
+        return Database() if time.now > 3 else away(limit_seconds)
+
+    run.wait_answers(run.Ways(away, {"db1": late, "db2": Database().connect}), 10.0, time.clock, time.sleep)
+    assert time.now == pytest.approx(3.2, abs=0.3)
+    run.wait_answers(run.Ways(away, {"db1": away}), 5.0, time.clock, time.sleep)
+    assert time.now == pytest.approx(8.4, abs=0.5)

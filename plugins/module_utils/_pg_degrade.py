@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""May a cluster go on without nodes that an operator says are powered off: what the guard that is left knows of it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import NodeState, state_from
+
+PROGRAM = "/usr/sbin/escala-pg-guard"
+
+
+def parsed(said: str) -> NodeState:
+    """The state that the guard said; raises ValueError for anything else."""
+    try:
+        return state_from(json.loads(said))
+    except ValueError as error:
+        raise ValueError(f"the guard's state cannot be read: {error}") from error
+
+
+def out_already(state: NodeState, without: t.Sequence[str]) -> bool:
+    return set(without) <= set(state.quorum.out)
+
+
+def refusal(state: NodeState, accept_loss: bool) -> str:
+    """Why this node should not go on as it is, empty when it may.
+
+    The node that was elected for its own timeline has every commit that was acknowledged on it. That the others elected one of themselves since,
+    before they lost their power, nobody can know from here: hence the operator's confirmation.
+    """
+    if not state.joined:
+        return f"{state.node} has no data of the cluster"
+    elected = state.promise is not None and state.promise == (state.timeline, state.node)
+    if state.is_writer or elected or accept_loss:
+        return ""
+    return (
+        f"{state.node} was not the primary of timeline {state.timeline}, so commits may be acknowledged that it does not have;"
+        " boot the old primary if you can, or accept the loss (degrade_accept_loss)"
+    )
