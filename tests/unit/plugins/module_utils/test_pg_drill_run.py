@@ -75,13 +75,13 @@ def written(directory, tries):
 
 
 def test_the_wait_ends_with_the_measurement_or_its_time(tmp_path):
-    time = Time()
-    assert not run.wait_settled(str(tmp_path), 0.0, 5.0, time.clock, time.sleep)
-    assert time.now == pytest.approx(5.2, abs=0.3)
+    passing = Time()
+    assert not run.wait_settled(str(tmp_path), 0.0, 5.0, passing.clock, passing.sleep)
+    assert passing.now == pytest.approx(5.2, abs=0.3)
     (tmp_path / "ended").write_text("")
-    assert not run.wait_settled(str(tmp_path), 0.0, 500.0, time.clock, time.sleep)
+    assert not run.wait_settled(str(tmp_path), 0.0, 500.0, passing.clock, passing.sleep)
     written(tmp_path, rows_every_50_ms(1))
-    assert run.wait_settled(str(tmp_path), 0.5, 5.0, time.clock, time.sleep)
+    assert run.wait_settled(str(tmp_path), 0.5, 5.0, passing.clock, passing.sleep)
 
 
 def test_marks_are_noted_in_their_order(tmp_path):
@@ -92,29 +92,33 @@ def test_marks_are_noted_in_their_order(tmp_path):
 
 
 def test_a_place_is_looked_at_until_it_has_every_row():
-    time, late = Time(), Database()
+    passing, late = Time(), Database()
 
     def sleep(seconds):
-        time.sleep(seconds)
-        if time.now > 3:
+        passing.sleep(seconds)
+        if passing.now > 3:
             late.rows = {("ledger", 0)}
 
-    kept, gone = run.look_everywhere("run", run.Ways(late.connect, {"db1": away}), ledger(1.0), 5.0, time.clock, sleep)
+    kept, gone = run.look_everywhere(
+        "run", run.Ways(late.connect, {"db1": away}), ledger(1.0), 5.0, passing.clock, sleep
+    )
     assert kept == [Kept("the pool", {("ledger", 0)})]
     assert gone == {"db1": "connection refused"}
-    assert time.now == pytest.approx(5.2, abs=0.3)
+    assert passing.now == pytest.approx(5.2, abs=0.3)
 
 
 def test_what_never_came_is_found_as_it_was_seen_last():
-    time = Time()
-    kept, gone = run.look_everywhere("run", run.Ways(Database().connect, {}), ledger(1.0), 5.0, time.clock, time.sleep)
+    passing = Time()
+    kept, gone = run.look_everywhere(
+        "run", run.Ways(Database().connect, {}), ledger(1.0), 5.0, passing.clock, passing.sleep
+    )
     assert (kept, gone) == ([Kept("the pool", set())], {})
 
 
 def test_a_measurement_that_does_not_end_is_said_to(tmp_path):
-    time = Time()
+    passing = Time()
     with pytest.raises(OSError, match="did not end within 3 s"):
-        run.stop(str(tmp_path), 3.0, time.clock, time.sleep)
+        run.stop(str(tmp_path), 3.0, passing.clock, passing.sleep)
 
 
 def test_nodes_that_do_not_answer_fail_the_drill():
@@ -173,13 +177,13 @@ def test_a_drill_that_is_not_steady_says_what_was_tried_last(tmp_path):
 
 
 def test_nodes_are_waited_for_until_each_has_answered_or_the_time_is_over():
-    time, calls = Time(), []
+    passing, calls = Time(), []
 
     def late(limit_seconds):
-        calls.append(time.now)
-        return Database() if time.now > 3 else away(limit_seconds)
+        calls.append(passing.now)
+        return Database() if passing.now > 3 else away(limit_seconds)
 
-    run.wait_answers(run.Ways(away, {"db1": late, "db2": Database().connect}), 10.0, time.clock, time.sleep)
-    assert time.now == pytest.approx(3.2, abs=0.3)
-    run.wait_answers(run.Ways(away, {"db1": away}), 5.0, time.clock, time.sleep)
-    assert time.now == pytest.approx(8.4, abs=0.5)
+    run.wait_answers(run.Ways(away, {"db1": late, "db2": Database().connect}), 10.0, passing.clock, passing.sleep)
+    assert passing.now == pytest.approx(3.2, abs=0.3)
+    run.wait_answers(run.Ways(away, {"db1": away}), 5.0, passing.clock, passing.sleep)
+    assert passing.now == pytest.approx(8.4, abs=0.5)
