@@ -103,6 +103,12 @@ class Cluster:
     def others(self, node: str) -> list[str]:
         return [other for other in self.nodes if other != node]
 
+    def standbys(self, node: str) -> list[str]:
+        """Who streams from a node."""
+        state = self.states()[node]
+        assert state, f"{node} does not answer"
+        return state[1]
+
     def whole(self) -> bool:
         """One primary, and every other node streams from it."""
         states = self.states()
@@ -162,6 +168,10 @@ class Cluster:
             lambda: _pg_drill_run.settled(measurement.tries, since),
             within=within,
         )
+
+    def stall(self, measurement: Measurement, since: float) -> float:
+        """The longest time without an acknowledged row from a moment until now."""
+        return drill.longest_gap(list(measurement.tries), since, time.monotonic()).seconds
 
     def judge(self, measurement: Measurement, output: Path, what: str, since: float) -> Found:
         """Look for the rows everywhere, write the report beside the log, and hold what every story must keep."""

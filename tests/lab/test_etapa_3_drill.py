@@ -1,0 +1,63 @@
+"""The drill that operators run: refused without a confirmation or on a cluster that is not whole, and judged by what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab.handle import playbook
+from tests.lab.postgres import Cluster
+
+CONFIRMED = "drill_confirmation='break lab'"
+
+pytestmark = pytest.mark.etapa_3
+
+
+def drill(output: Path, *variables: str) -> tuple[int, str]:
+    arguments = [word for variable in variables for word in ("--extra-vars", variable)]
+    done = playbook("drill_failover.yml", *arguments, "--extra-vars", f"drill_directory={output}/drill")
+    (output / "drill.log").write_text(done.stdout + done.stderr)
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def test_it_is_refused_without_a_confirmation(whole_cluster: Cluster, output: Path) -> None:
+    primary = whole_cluster.primary()
+    code, said = drill(output, "drill_fault=postmaster_killed")
+    assert code != 0
+    assert "drill_confirmation to 'break lab'" in said.replace("''", "'")
+    assert whole_cluster.primary() == primary
+
+
+def test_it_is_refused_on_a_cluster_that_is_not_whole(whole_cluster: Cluster, output: Path) -> None:
+    primary = whole_cluster.primary()
+    whole_cluster.lab.verb("kill", whole_cluster.others(primary)[0])
+    code, _ = drill(output, "drill_fault=postmaster_killed", CONFIRMED)
+    assert code != 0
+    assert whole_cluster.primary() == primary
+
+
+def test_a_killed_postmaster_costs_no_row_and_at_most_5_s(whole_cluster: Cluster, output: Path) -> None:
+    old = whole_cluster.primary()
+    code, said = drill(output, "drill_fault=postmaster_killed", CONFIRMED)
+    assert code == 0, said[-3000:]
+    report = json.loads((output / "drill/report.json").read_text())
+    assert report["passed"]
+    assert (report["rpo_rows"], report["double_writer_seconds"]) == (0, 0)
+    assert report["fault"] == f"{old}: postmaster_killed"
+    assert "RPO 0 of " in said
+    assert (output / "drill/report.html").exists()
+    whole_cluster.wait_until_whole()
+    assert whole_cluster.primary() != old
+
+
+def test_what_misses_its_limit_fails(whole_cluster: Cluster, output: Path) -> None:
+    code, said = drill(output, "drill_fault=isolated", "drill_fault_seconds=15", "drill_rto_seconds=0.5", CONFIRMED)
+    assert code != 0
+    assert "and 0.5 s are allowed" in said
+    report = json.loads((output / "drill/report.json").read_text())
+    assert report["rpo_rows"] == 0
+    assert report["double_writer_seconds"] == 0
+    # By a timer of the host's own: nobody healed it.
+    whole_cluster.wait_until_whole()
