@@ -4,10 +4,10 @@ PYTHON ?= python3
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test soak lint unit venv check hosts lock clean
+.PHONY: help lab test soak soak-failover lint unit venv check hosts lock clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: check ## boot the hosts, make them the platform, print addresses and verdicts (TOPOLOGY=default)
 	@$(MAKE) --no-print-directory -j2 venv hosts
@@ -24,6 +24,11 @@ soak: check venv ## the many-run series of the stories, which write docs/measure
 	ESCALA_LOAD_BALANCER_ENGINE=haproxy .venv/bin/python -m lab converge; \
 	ESCALA_LOAD_BALANCER_ENGINE=haproxy .venv/bin/python -m pytest tests/lab --soak -v -m either_engine || status=1; \
 	exit $$status
+
+soak-failover: check venv ## the database's stories, 20 runs of each fault of its primary, which write docs/measurements.md
+	@$(PYTHON) -m lab up --topology database
+	@.venv/bin/python -m lab converge
+	@.venv/bin/python -m pytest tests/lab --soak -v -m etapa_3
 
 lint: venv ## formatting, linters and types
 	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog

@@ -135,7 +135,7 @@ def two_at_once(spans_by_node: t.Mapping[str, t.Sequence[Span]]) -> t.List[Span]
     )
     found: t.List[Span] = []
     depth = 0
-    for (moment, step), (following, _) in zip(edges, edges[1:]):
+    for (moment, step), (following, _step) in zip(edges, edges[1:]):
         depth += step
         if depth > 1 and following > moment:
             if found and found[-1][1] == moment:

@@ -146,7 +146,7 @@ def write(directory: str, report: Report, verdicts: t.Sequence[Verdict]) -> t.Di
     for name, content in files.values():
         with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
             file.write(content)
-    return {kind: os.path.join(directory, name) for kind, (name, _) in files.items()}
+    return {kind: os.path.join(directory, name) for kind, (name, _content) in files.items()}
 
 
 def _times(spans: t.Sequence[t.Sequence[float]]) -> str:

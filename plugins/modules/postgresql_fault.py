@@ -94,8 +94,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    _, group, _ = module.run_command(["systemctl", "show", "--property=ControlGroup", "--value", options["unit"]])
-    container, _, _ = module.run_command(["systemd-detect-virt", "--container", "--quiet"])
+    _code, group, _said = module.run_command(
+        ["systemctl", "show", "--property=ControlGroup", "--value", options["unit"]]
+    )
+    container, _out, _said = module.run_command(["systemd-detect-virt", "--container", "--quiet"])
     reachable = [*options["reachable_addresses"], *_pg_fault.controller(_pg_fault.environments_above())]
     order = _pg_fault.Order(
         options["fault"], options["unit"], options["seconds"], reachable, options["power_off_command"]
@@ -105,7 +107,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=f"Nothing was broken: {error}")
     for command in commands if not module.check_mode else []:
-        code, _, said = module.run_command(command.argv, data=command.stdin)
+        code, _out, said = module.run_command(command.argv, data=command.stdin)
         if code != 0:
             module.fail_json(msg=f"`{' '.join(command.argv)}` ended with {code}: {said.strip()}")
     module.exit_json(changed=True, commands=[each.argv for each in commands], what=_pg_fault.FAULTS[order.fault])

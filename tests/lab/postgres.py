@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_detector import Meas
 from ansible_collections.escala.ha.plugins.module_utils._pg_ledger import LEDGER_PACE, Connect  # noqa: E402
 
 UNIT = "postgresql@17-main.service"
+# What a session that cannot be had, or a statement that is not taken, raises.
+Refused = SessionError
 INVENTORY = ROOT / "inventories" / "lab"
 
 WHOLE_SECONDS = 60.0
@@ -56,7 +59,18 @@ class Cluster:
         found: dict[str, str] = yaml.safe_load((INVENTORY / "group_vars/all/secrets.yml").read_text())
         return found
 
-    def connect(self, node: str, user: str = "escala_monitor", password: str = "") -> Connect:
+    @property
+    def ca_file(self) -> Path:
+        """The platform's own authority."""
+        return INVENTORY / ".state/pki/ca.pem"
+
+    def from_here(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on this machine."""
+        return subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+
+    def connect(
+        self, node: str, user: str = "escala_monitor", password: str = "", ca_file: Path | None = None
+    ) -> Connect:
         """A way to PostgreSQL on a node, or to PgBouncer on an application host."""
         secret = {"escala_monitor": "monitor", "escala_probe": "probe"}.get(user, "")
         info = conninfo(
@@ -66,7 +80,7 @@ class Cluster:
             user=user,
             password=password or self.secrets[f"secret_postgresql_{secret}_password"],
             sslmode="verify-full",
-            sslrootcert=INVENTORY / ".state/pki/ca.pem",
+            sslrootcert=ca_file or self.ca_file,
             gssencmode="disable",
             application_name="escala_story",
         )
@@ -174,9 +188,16 @@ class Cluster:
         return drill.longest_gap(list(measurement.tries), since, time.monotonic()).seconds
 
     def judge(self, measurement: Measurement, output: Path, what: str, since: float) -> Found:
-        """Look for the rows everywhere, write the report beside the log, and hold what every story must keep."""
+        """Look for the rows everywhere, and write the report beside the log."""
+        return self.judge_where(measurement, output, what, since, without=[])
+
+    def judge_where(
+        self, measurement: Measurement, output: Path, what: str, since: float, *, without: list[str]
+    ) -> Found:
+        """The same, with nodes left out that are no part of the cluster then."""
         tries = sorted(measurement.tries, key=lambda each: each.ended)
-        ways = _pg_drill_run.Ways(measurement.pool, dict(measurement.nodes))
+        nodes = {node: connect for node, connect in measurement.nodes.items() if node not in without}
+        ways = _pg_drill_run.Ways(measurement.pool, nodes)
         kept, away = _pg_drill_run.look_everywhere(measurement.run_name, ways, tries, widened(_ROWS_SECONDS))
         report = drill.analyse(what, tries, measurement.marks, kept, since=since)
         verdicts = drill.judge(report, drill.Limits())
@@ -254,6 +275,7 @@ def fail_over(
     undo: Callable[[str], object] = lambda _old: None,
     *,
     lasts: float = 0.0,
+    within: float = _RECOVERED_SECONDS,
 ) -> tuple[str, Found]:
     """Put the primary to a fault, undo it once rows are acknowledged again and it has lasted, and watch until the cluster is whole.
 
@@ -263,7 +285,7 @@ def fail_over(
     with cluster.measuring(output) as measurement:
         at = measurement.mark(f"{old}: {what}")
         fault(old)
-        cluster.wait_acknowledged(measurement, at)
+        cluster.wait_acknowledged(measurement, at, within)
         wait_until(at + lasts, "the fault has lasted its time")
         undone = measurement.mark(f"{old}: the fault ends")
         undo(old)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.eventually import widened
+from tests.lab.eventually import eventually, widened
+from tests.lab.handle import playbook
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster, wait_until
 
@@ -16,6 +19,7 @@ RESUMED_SECONDS = 10.0
 LASTS_SECONDS = 8.0
 # By now the primary's guard has certainly found itself alone.
 SETTLED_SECONDS = 6.0
+DEGRADED_SECONDS = 20.0
 
 FAULTS = {"killed": ("kill", "start"), "isolated": ("isolate", "heal")}
 
@@ -90,3 +94,40 @@ def test_without_both_nothing_is_acknowledged_until_one_is_back(whole_cluster: C
     )
     found.hold("both_standbys", what, figure="stall")
     assert resumed <= widened(RESUMED_SECONDS)
+
+
+def test_an_operator_has_the_primary_go_on_alone_until_the_others_rejoin(whole_cluster: Cluster, output: Path) -> None:
+    lab, what = whole_cluster.lab, "both standbys powered off, degraded by an operator"
+    primary = whole_cluster.primary()
+    standbys = whole_cluster.others(primary)
+    listed = ("--extra-vars", json.dumps({"degrade_without": standbys}))
+    confirmed = ("--extra-vars", json.dumps({"degrade_confirmation": f"{', '.join(standbys)} are powered off"}))
+    assert playbook("degrade_cluster.yml", *listed, *confirmed).returncode != 0, "nodes that live were taken out"
+    with whole_cluster.measuring(output) as measurement:
+        at = measurement.mark("both standbys powered off")
+        for standby in standbys:
+            lab.verb("kill", standby)
+        wait_until(at + SETTLED_SECONDS, "its guard found the primary alone")
+        assert playbook("degrade_cluster.yml", *listed).returncode != 0, "it needed no confirmation"
+        asked = measurement.mark("degrade_cluster.yml")
+        done = playbook("degrade_cluster.yml", *listed, *confirmed)
+        (output / "degrade.log").write_text(done.stdout + done.stderr)
+        assert primary not in unreached_or_failed(done.stdout), done.stdout[-3000:]
+        whole_cluster.wait_acknowledged(measurement, asked, DEGRADED_SECONDS)
+        measurement.mark("both booted")
+        for standby in standbys:
+            lab.verb("start", standby)
+        whole_cluster.wait_until_whole()
+        # Commits wait for one of them again, so one may be lost again.
+        eventually(
+            "commits wait for a standby again",
+            lambda: "ANY 1" in str(whole_cluster.ask(whole_cluster.primary(), "SHOW synchronous_standby_names")),
+            within=30,
+        )
+    found = whole_cluster.judge(measurement, output, what, at)
+    assert found.writers() == [primary]
+    found.hold("degraded", what, figure="stall")
+
+
+def unreached_or_failed(said: str) -> list[str]:
+    return re.findall(r"^(\S+)\s+: ok=.*(?:unreachable=[1-9]|failed=[1-9])", said, re.MULTILINE)
