@@ -1,0 +1,316 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where one PgBouncer sends its clients, from what the data nodes say and where it sent them until now, as pure functions.
+
+Where nobody is known to be the writer, the last one stays: the guards may be away while PostgreSQL is well, and a writer that was replaced
+can acknowledge nothing (see docs/postgresql-guard-rules.md), so a route that is too old makes clients fail or wait and never loses a row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
+from ansible_collections.escala.ha.plugins.module_utils._pg_routing import Route, route
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState
+
+FORMAT = 1
+WRITER, READERS = "writer", "readers"
+
+# A folder that nobody makes: PgBouncer fails to connect at once, and its log says what it looked for.
+NOWHERE = "/run/escala-pg-follow/nowhere"
+
+Heards = t.Mapping[str, Heard]
+_SAFE = re.compile(r"[A-Za-z0-9_.:-]+")
+
+
+class Node(t.NamedTuple):
+    """A data node: where its PostgreSQL and its guard listen."""
+
+    name: str
+    address: str
+    port: int
+    guard_port: int
+
+
+class Pooled(t.NamedTuple):
+    """One of PgBouncer's databases: whom it goes to, and how many connections it may have there, in all and for each user."""
+
+    name: str
+    to: str
+    database: str
+    pool_mode: str
+    pool_size: int
+    max_connections: int
+
+
+class Config(t.NamedTuple):
+    """The follower's configuration, with times in seconds."""
+
+    nodes: t.Tuple[Node, ...]
+    databases: t.Tuple[Pooled, ...]
+    ca_file: str
+    certificate_file: str
+    key_file: str
+    databases_file: str
+    socket_directory: str
+    port: int
+    state_file: str
+    metrics_file: str
+    lag_limit_seconds: float
+    poll_seconds: float
+    request_timeout_seconds: float
+    silent_seconds: float
+    # How long clients are held back at most while there is no writer.
+    hold_seconds: float
+    # How long a standby must be well before it is read from again.
+    steady_seconds: float
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(nodes=tuple(node.name for node in self.nodes), silent_seconds=self.silent_seconds)
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+
+class Course(t.NamedTuple):
+    """Where clients are sent, and what is remembered from round to round; `held_since` is when they began to be held back.
+
+    `disputed`: two nodes claim to be the writer, so nobody is. `hold_spent`: they have been held back for as long as allowed.
+    """
+
+    writer: t.Optional[str] = None
+    readers: t.Tuple[str, ...] = ()
+    disputed: bool = False
+    held_since: t.Optional[float] = None
+    hold_spent: bool = False
+    well_since: t.Mapping[str, float] = {}
+    reason: str = "no node was heard yet"
+    why: t.Mapping[str, str] = {}
+
+    @property
+    def held(self) -> bool:
+        return self.held_since is not None
+
+    @property
+    def target(self) -> t.Tuple[t.Optional[str], t.Tuple[str, ...]]:
+        """What PgBouncer's configuration depends on."""
+        return (None if self.disputed else self.writer), self.readers
+
+
+def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
+    """The next round's course; `now` is on the clock that `held_since` is on."""
+    found = route(heard, config.rules, config.lag_limit_seconds)
+    fresh = _fresh(heard, config.silent_seconds)
+    disputed = found.writer is None and len(_newest_claims(fresh)) > 1
+    lost = "" if found.writer else _lost(before.writer, fresh)
+    held_since, spent = _hold(before, bool(disputed or lost), found.writer is not None, config.hold_seconds, now)
+    well_since = {name: before.well_since.get(name, now) for name in found.readers}
+    return Course(
+        writer=found.writer or before.writer,
+        readers=_readers(before, found, well_since, config.steady_seconds, now),
+        disputed=disputed,
+        held_since=held_since,
+        hold_spent=spent,
+        well_since=well_since,
+        reason="; ".join(filter(None, [found.reason, lost])),
+        why=found.why,
+    )
+
+
+def _fresh(heard: Heards, silent_seconds: float) -> t.Dict[str, NodeState]:
+    return {name: one.state for name, one in heard.items() if one.state and one.age_seconds < silent_seconds}
+
+
+def _newest_claims(fresh: t.Mapping[str, NodeState]) -> t.List[str]:
+    claims = [state for state in fresh.values() if state.is_writer]
+    newest = max((state.timeline for state in claims), default=0)
+    return [state.node for state in claims if state.timeline == newest]
+
+
+def _lost(writer: t.Optional[str], fresh: t.Mapping[str, NodeState]) -> str:
+    """How it is known that the last writer is none any more, or nothing: silence of its guard alone is no proof, nor is ours."""
+    if writer is None:
+        return ""
+    state = fresh.get(writer)
+    others = [other for name, other in fresh.items() if name != writer]
+    if state:
+        if not state.is_writer:
+            return f"{writer} is {state.role} and takes no writes"
+        later = [other.node for other in others if other.floor > state.timeline]
+        return f"{later[0]} knows a later timeline than {writer}" if later else ""
+    if others and not any(other.upstream == writer and other.streaming for other in others):
+        return f"{writer} does not answer, and nobody streams from it"
+    return ""
+
+
+def _hold(
+    before: Course, wanted: bool, found: bool, limit_seconds: float, now: float
+) -> t.Tuple[t.Optional[float], bool]:
+    if found:
+        return None, False
+    if not wanted or before.hold_spent:
+        return None, before.hold_spent
+    since = now if before.held_since is None else before.held_since
+    return (None, True) if now - since >= limit_seconds else (since, False)
+
+
+def _readers(
+    before: Course, found: Route, well_since: t.Mapping[str, float], steady_seconds: float, now: float
+) -> t.Tuple[str, ...]:
+    """Who is not well goes at once, who comes back must have been well for a while: each change makes connections anew."""
+    steady = tuple(name for name in found.readers if name in before.readers or now - well_since[name] >= steady_seconds)
+    if steady:
+        return steady
+    # The writer serves readers while there is no standby, and may do so a moment longer.
+    if found.writer and before.readers == (found.writer,):
+        return before.readers
+    return found.readers or before.readers
+
+
+def hosts(pooled: Pooled, course: Course, config: Config) -> t.List[Node]:
+    """The nodes that one of PgBouncer's databases goes to; none while nothing is known, or two claim it."""
+    writer, readers = course.target
+    names = [writer] if pooled.to == WRITER else readers
+    return [config.node(name) for name in names if name]
+
+
+def databases_text(course: Course, config: Config) -> str:
+    """The file that PgBouncer includes among its databases."""
+    lines = ["; Written by escala-pg-follow, which knows who is primary: what is changed here is overwritten."]
+    for pooled in config.databases:
+        nodes = hosts(pooled, course, config)
+        host = ",".join(node.address for node in nodes) or NOWHERE
+        port = nodes[0].port if nodes else config.nodes[0].port
+        lines.append(
+            f"{pooled.name} = host={host} port={port} dbname={pooled.database} pool_mode={pooled.pool_mode}"
+            f" pool_size={pooled.pool_size} max_db_connections={pooled.max_connections}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def change_line(before: Course, after: Course) -> str:
+    """What a change means for clients, as a line for the journal with its priority as systemd reads it; empty without a change."""
+    news = []
+    if after.disputed and not before.disputed:
+        return f"<3>writes go nowhere, clients wait: {after.reason}"
+    if after.target[0] != before.target[0]:
+        news.append(f"writes go to {after.writer} (before: {before.target[0] or 'nowhere'})")
+    if after.readers != before.readers:
+        news.append(f"reads go to {', '.join(after.readers)} (before: {', '.join(before.readers) or 'nowhere'})")
+    if after.held and not before.held:
+        return f"<4>{'; '.join([*news, f'clients of {after.writer} wait'])}: {after.reason}"
+    if before.held and not after.held:
+        news.append("clients go on" if not after.hold_spent else "clients have waited long enough and get errors")
+    left_out = "; ".join(f"{name}: {why}" for name, why in after.why.items())
+    level = "<4>" if after.hold_spent else "<6>"
+    return f"{level}{'; '.join(news)}: {after.reason}{f' ({left_out})' if left_out else ''}" if news else ""
+
+
+def document(course: Course, heard: Heards, problem: t.Optional[str], now: float) -> t.Dict[str, t.Any]:
+    """What is written for others to read; `now` in seconds since 1970, `problem` is PgBouncer's."""
+    writer, readers = course.target
+    return {
+        "format": FORMAT,
+        "checked_at": round(now, 3),
+        "writer": writer,
+        "last_writer": course.writer,
+        "readers": list(readers),
+        "held": course.held,
+        "reason": course.reason,
+        "left_out": dict(course.why),
+        "nodes": {
+            name: {
+                "heard_seconds_ago": round(one.age_seconds, 2),
+                "role": one.state.role if one.state else None,
+                "timeline": one.state.timeline if one.state else None,
+                "replay_lag_seconds": one.state.replay_lag_seconds if one.state else None,
+            }
+            for name, one in heard.items()
+        },
+        "pgbouncer_problem": problem,
+    }
+
+
+def course_from(text: str, config: Config) -> Course:
+    """What the follower before this one knew; what cannot be read, or is of other nodes, is forgotten."""
+    names = {node.name for node in config.nodes}
+    try:
+        said = json.loads(text)
+        writer, readers = said["last_writer"], tuple(said["readers"])
+    except (ValueError, KeyError, TypeError):
+        return Course()
+    if not names.issuperset([*readers, *([writer] if writer else [])]):
+        return Course()
+    return Course(writer=writer, readers=readers, disputed=bool(writer and not said.get("writer")))
+
+
+class Counters(t.NamedTuple):
+    """What happened since the follower started; the last change in seconds since 1970, 0 for none."""
+
+    changes: int = 0
+    cut: int = 0
+    changed_at: float = 0.0
+
+
+def metrics_text(
+    course: Course, heard: Heards, problem: t.Optional[str], counters: Counters, names: t.Iterable[str]
+) -> str:
+    """The same for Prometheus."""
+    writer, readers = course.target
+    order = list(names)
+    families: t.List[t.Tuple[str, str, str, t.Dict[str, float]]] = [
+        ("writer", "gauge", "Whether writes go to the node.", {name: float(name == writer) for name in order}),
+        ("reader", "gauge", "Whether reads go to the node.", {name: float(name in readers) for name in order}),
+        (
+            "node_silent_seconds",
+            "gauge",
+            "How long ago the node's guard was heard.",
+            {name: round(heard[name].age_seconds, 2) for name in order if name in heard},
+        ),
+        ("held", "gauge", "Whether clients are held back until there is a writer.", {"": float(course.held)}),
+        ("pgbouncer_up", "gauge", "Whether PgBouncer took what it was told.", {"": float(problem is None)}),
+        ("changes_total", "counter", "Changes of the route.", {"": float(counters.changes)}),
+        ("cut_total", "counter", "Connections to hosts that were gone, ended.", {"": float(counters.cut)}),
+        ("changed_timestamp_seconds", "gauge", "When the route changed last.", {"": round(counters.changed_at, 3)}),
+    ]
+    lines = []
+    for name, kind, text, values in families:
+        full = f"escala_pg_follow_{name}"
+        lines += [f"# HELP {full} {text}", f"# TYPE {full} {kind}"]
+        lines += [f"{full}{_label(node)} {value:.15g}" for node, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _label(node: str) -> str:
+    return f'{{node="{node}"}}' if node else ""
+
+
+def config_from(text: str) -> Config:
+    """The configuration in JSON; raises ValueError that says what is wrong with it."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or set(values) != set(Config._fields):
+        raise ValueError(f"the configuration must be an object with the keys {', '.join(Config._fields)}")
+    try:
+        nodes = tuple(Node(**node) for node in values["nodes"])
+        databases = tuple(Pooled(**one) for one in values["databases"])
+    except TypeError as wrong:
+        raise ValueError(f"a node or a database has other keys than it should: {wrong}") from wrong
+    config = Config(**{**values, "nodes": nodes, "databases": databases})
+    words = [word for node in nodes for word in (node.name, node.address)]
+    words += [word for one in databases for word in (one.name, one.database, one.pool_mode)]
+    for word in words:
+        # They become part of PgBouncer's configuration.
+        if not isinstance(word, str) or not _SAFE.fullmatch(word):
+            raise ValueError(f"{word!r} can be no name, address or mode: letters, digits and _ . : - are allowed")
+    if not nodes or len({node.port for node in nodes}) > 1:
+        raise ValueError("there must be data nodes, and PgBouncer knows one port for all hosts of a database")
+    if any(one.to not in (WRITER, READERS) for one in databases):
+        raise ValueError(f"a database goes to {WRITER} or {READERS}")
+    if min(config.poll_seconds, config.request_timeout_seconds, config.hold_seconds) <= 0:
+        raise ValueError("poll_seconds, request_timeout_seconds and hold_seconds must be more than 0")
+    return config
