@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import (
     ClusterError,
     beginner,
+    least,
     primary,
     restarts,
 )
@@ -44,14 +45,20 @@ RETURN = r"""
 _value:
   description: >-
     C(beginner), the node that makes a new cluster, V(null) where there is one; C(primary), the writable node, V(null) while there is none;
-    C(restarts), the nodes that need a restart for a setting, in the order in which that is safe.
+    C(restarts), the nodes that need a restart for a setting, in the order in which that is safe;
+    C(least), the settings that must not become lower than they are.
   type: dict
 """
 
 
 def postgresql_plan(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Dict[str, t.Any]:
     try:
-        return {"beginner": beginner(nodes), "primary": primary(nodes), "restarts": restarts(nodes)}
+        return {
+            "beginner": beginner(nodes),
+            "primary": primary(nodes),
+            "restarts": restarts(nodes),
+            "least": least(nodes),
+        }
     except ClusterError as error:
         raise AnsibleFilterError(f"postgresql_plan: {error}") from error
 

@@ -21,6 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_election import (
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import (
     Change,
+    InForce,
     Rules,
     Sizes,
     change_quorum,
@@ -74,6 +75,7 @@ __all__ = [
     "Gate",
     "Heard",
     "History",
+    "InForce",
     "NodeState",
     "Promise",
     "Quorum",

@@ -258,8 +258,10 @@ def _refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Op
 
 def _pre_refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
     floor = me.promise.timeline if me.promise else 0
-    writer = me if me.is_writer else writer_heard(heard, rules, floor, rules.fresh_seconds)
-    if writer and writer.node != ballot.candidate and writer.handing_over_to != ballot.candidate:
+    # A candidate that was heard as a primary a moment ago asks because it is one no more.
+    others = {name: one for name, one in heard.items() if name != ballot.candidate}
+    writer = me if me.is_writer else writer_heard(others, rules, floor, rules.fresh_seconds)
+    if writer and writer.handing_over_to != ballot.candidate:
         ago = "" if writer.node == me.node else f", heard {heard[writer.node].age_seconds:.1f} s ago"
         return f"{writer.node} is the healthy primary of timeline {writer.timeline}{ago}"
     # While the voter still receives it may always be a little ahead of the ballot; the vote stops both.

@@ -57,9 +57,13 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
 
 
 def run(config: Config) -> int:
-    """Serve until SIGTERM. PostgreSQL goes on without its guard, and the next guard takes up what it finds."""
+    """Serve until SIGTERM. PostgreSQL goes on without its guard, and the next guard takes up what it finds.
+
+    SIGHUP has the program start anew in the same process.
+    """
+    awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     # Blocked here and in all threads that follow, and waited for below.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     guard = Guard(config, MEMORY_DIRECTORY)
     verbs = Verbs(guard)
     doors = Doors(
@@ -71,11 +75,26 @@ def run(config: Config) -> int:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 3600}, daemon=True).start()
     threading.Thread(target=guard.run, args=(_Alive(),), name="rounds", daemon=True).start()
     notify("READY=1")
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    if signal.sigwait(awaited) == signal.SIGHUP:
+        # What an act has begun, a copy for instance, would go on beside the one that begins it again.
+        end_children()
+        os.execv(sys.executable, [sys.executable, "-I", *sys.argv])  # noqa: S606  this very program, by its full path
     notify("STOPPING=1")
     # Threads may wait for a server that hangs; nothing that they hold needs an end in order.
     sys.stderr.flush()
     os._exit(0)
+
+
+def end_children() -> None:
+    """Kill every process of this service but this one."""
+    with contextlib.suppress(OSError):
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            path = file.read().strip().rpartition("::")[2]
+        with open(f"/sys/fs/cgroup{path}/cgroup.procs", encoding="ascii") as file:
+            others = {int(line) for line in file} - {os.getpid()}
+        for pid in others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class _Alive:

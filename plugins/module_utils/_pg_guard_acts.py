@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 import typing as t
 
@@ -18,6 +20,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ER
 _SQL_SECONDS = 3.0
 _CHECKPOINT_SECONDS = 60.0
 _BUSY_SECONDS = 3.0
+_ABSENT_LOOKS = 4
+_LOOK_SECONDS = 0.005
 
 
 class Acts:
@@ -105,9 +109,20 @@ class Acts:
                 return
             if verdict.promise:
                 node.memory.promised(verdict.promise)
-            postgres.server.set_upstream(postgres.control.conninfo_to(source), postgres.control.slot(), _SQL_SECONDS)
+            self._set_upstream(postgres.control.conninfo_to(source), postgres.control.slot(), _SQL_SECONDS)
         node.say("role", f"Standby of {source}: {verdict.reason}")
         postgres.observer.wake(_BUSY_SECONDS)
+
+    def stop_receiving(self, deadline: float) -> None:
+        """Have no process receive WAL, now and after a restart; raises TimeoutError when one still runs at the deadline (monotonic)."""
+        self._set_upstream("", "", max(0.05, deadline - time.monotonic()))
+        # A server that was just about to start a receiver does so once more, and ends it before it has connected.
+        absent = 0
+        while absent < _ABSENT_LOOKS:
+            absent = 0 if self._node.here.control.receives() else absent + 1
+            if time.monotonic() >= deadline:
+                raise TimeoutError("the WAL receiver still runs")
+            time.sleep(_LOOK_SECONDS)
 
     def rewind(self, verdict: Upstream) -> None:
         """Take back what the primary does not have; a fresh copy follows where that fails."""
@@ -115,6 +130,8 @@ class Acts:
         source = self._source(verdict)
         node.say("role", f"Rewinding to {source}: {verdict.reason}", WARNING)
         self._stop(f"it is rewound to {source}")
+        # Until it is whole again the node counts as one without data.
+        node.memory.forgets_joined()
         try:
             postgres.control.rewind(source)
             postgres.data.drop_timelines(verdict.drop_timelines)
@@ -130,14 +147,10 @@ class Acts:
         source = self._source(verdict)
         node.say("role", f"Copying all data of {source}: {verdict.reason}", WARNING)
         copied = postgres.control.copy(source)
-        control = copied.control()
-        if control is None:
-            raise ActError(f"the copy of {source} has no pg_control")
         self._stop("its data is replaced")
-        # Between these lines the node must count as one without data: what it confirmed is gone with its old data.
+        # Until the copy is whole the node counts as one without data: what it confirmed is gone with its old data.
         node.memory.forgets_joined()
         postgres.control.swap(copied)
-        node.memory.has_joined(control.system_identifier)
         self.rewind_failed = False
         self.start(f"it is a copy of {source}")
 
@@ -195,6 +208,17 @@ class Acts:
         status = self._node.here.observer.look.status
         ours = {slot_name(name) for name in self._node.config.data_nodes}
         return [slot.name for slot in status.slots if slot.name in ours and not slot.active] if status else []
+
+    def _set_upstream(self, conninfo: str, slot: str, limit_seconds: float) -> None:
+        postgres = self._node.here
+        pid = postgres.data.postmaster()
+        if postgres.observer.look.status is None or pid is None:
+            # A server that is not consistent yet takes no sessions, and reads its files.
+            postgres.data.write_upstream(conninfo, slot)
+            if pid is not None:
+                os.kill(pid, signal.SIGHUP)
+            return
+        postgres.server.set_upstream(conninfo, slot, limit_seconds)
 
     def _make_slots(self) -> None:
         # Before the promotion, since a standby that finds none waits before it tries again. On a new primary all begin anew.

@@ -172,8 +172,7 @@ class Ballots:
         if not postgres.observer.lives():
             # There is no receiver, and the gate has the next start begin without one.
             return
-        postgres.server.set_upstream("", "", _left(deadline))
-        postgres.server.wait_receiver_gone(_left(deadline))
+        self._acts.stop_receiving(deadline)
         look = postgres.observer.after(time.monotonic(), _left(deadline))
         while not look.rank_final and time.monotonic() < deadline - 0.1:
             with contextlib.suppress(TimeoutError):

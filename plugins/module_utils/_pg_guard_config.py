@@ -61,7 +61,6 @@ class Config(t.NamedTuple):
     postgresql: t.Optional[PostgreSQL]
     automatic: bool
     continue_alone: bool
-    repmgr_configuration: t.Optional[str]
 
     @property
     def addresses(self) -> t.Dict[str, str]:

@@ -59,7 +59,11 @@ class Control:
         )
 
     def start(self) -> None:
-        """Start the unit, and do not wait until it serves."""
+        """Start the unit, and do not wait until it serves. What a dead server left behind is killed: it would keep the new one away."""
+        state = _run("systemctl", "show", "--property=ActiveState", "--value", self._postgresql.unit).strip()
+        if state == "activating":
+            return
+        self.kill()
         _run("systemctl", "reset-failed", self._postgresql.unit, check=False)
         _run("systemctl", "start", "--no-block", self._postgresql.unit)
 
@@ -97,6 +101,11 @@ class Control:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.02)
+
+    def receives(self) -> bool:
+        """Whether a process of this server receives WAL. By the process table, for a server that is not consistent yet takes no questions."""
+        postmaster = self._data.postmaster()
+        return postmaster is not None and any(": walreceiver" in _title(pid) for pid in _children(postmaster))
 
     def thaw(self) -> None:
         """Undo a freezer on the unit, in which a new process would stop as the old ones did."""
@@ -198,6 +207,12 @@ def _children(parent: int) -> t.List[int]:
                 if int(file.read().rpartition(")")[2].split()[1]) == parent:
                     found.append(int(name))
     return found
+
+
+def _title(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+        return file.read()
+    return ""
 
 
 def _run(program: str, *arguments: str, seconds: float = _SYSTEMCTL_SECONDS, check: bool = True) -> str:

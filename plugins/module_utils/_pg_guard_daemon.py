@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Heard,
+    InForce,
     NodeState,
     change_quorum,
     fence,
@@ -53,7 +54,7 @@ class Guard:
         self._promised_at: t.Optional[float] = None
         self._was_running = self._left_alone = False
         self._unserved_since: t.Optional[float] = None
-        self._in_force: t.Optional[t.Tuple[str, int]] = None
+        self._in_force: t.Optional[InForce] = None
         self._handing_since = 0.0
         self.stands_back_until = 0.0
 
@@ -155,8 +156,10 @@ class Guard:
         if acts.missing_slots() or acts.lost_slots():
             self.begin("tend the slots", acts.tend_primary)
             return
-        change = change_quorum(me, heard, node.rules, self._in_force_since(), node.config.continue_alone)
         status = node.here.observer.look.status
+        if self._in_force and status and status.synchronous != self._in_force.names:
+            self._in_force = None
+        change = change_quorum(me, heard, node.rules, self._in_force, node.config.continue_alone)
         if change.synchronous is not None and status and status.synchronous != change.synchronous:
             wanted = change.synchronous
             node.say("quorum", f"Commits wait for {wanted or 'no standby'}: {change.reason}", WARNING)
@@ -170,13 +173,7 @@ class Guard:
         node.here.server.set_synchronous(names, 3.0)
         # Every walsender has read the setting by the look after the next.
         look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
-        self._in_force = (names, look.rank.lsn) if look.rank else None
-
-    def _in_force_since(self) -> t.Optional[int]:
-        status = self.node.here.observer.look.status
-        if self._in_force and status and status.synchronous == self._in_force[0]:
-            return self._in_force[1]
-        return None
+        self._in_force = InForce(names, look.rank.lsn) if look.rank else None
 
     def _revive(self) -> None:
         node, look = self.node, self.node.here.observer.look
@@ -261,7 +258,8 @@ class Guard:
         return time.monotonic() - self._unserved_since
 
     def _join(self, me: NodeState) -> None:
-        if not me.joined and me.system_identifier and me.role in ("standby", "primary"):
+        # What was copied or rewound counts once it is whole: a server that is not consistent yet serves nobody.
+        if not me.joined and me.system_identifier and me.role in ("standby", "primary") and me.rank_final:
             self.node.memory.has_joined(me.system_identifier)
 
     def _note_promise(self) -> None:

@@ -23,8 +23,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_wal import (
     stubs_needed,
 )
 
-# pg_control has the system identifier, the cluster's state and, of the last checkpoint, the redo position and the timeline.
-_CONTROL = struct.Struct("=Q8xI20xQI")
+# pg_control has the system identifier, the cluster's state, and the position and timeline before which the data is not consistent.
+_CONTROL = struct.Struct("=Q8xI116xQI")
 _SHUT_DOWN = (1, 2)
 _OF_TIMELINE = re.compile(r"([0-9A-F]{8})(?:[0-9A-F]{16}(?:\.partial)?|\.history)")
 _UPSTREAM = ("primary_conninfo", "primary_slot_name")
@@ -36,8 +36,7 @@ class Control(t.NamedTuple):
 
     system_identifier: str
     shut_down: bool
-    redo_lsn: int
-    timeline: int
+    consistent_at: t.Optional[Rank]
 
 
 class DataDirectory:
@@ -55,10 +54,10 @@ class DataDirectory:
             return None
         try:
             with open(os.path.join(self.path, "global", "pg_control"), "rb") as file:
-                identifier, state, redo, timeline = _CONTROL.unpack(file.read(_CONTROL.size))
+                identifier, state, lsn, timeline = _CONTROL.unpack(file.read(_CONTROL.size))
         except (FileNotFoundError, NotADirectoryError, struct.error):
             return None
-        return Control(str(identifier), state in _SHUT_DOWN, redo, timeline)
+        return Control(str(identifier), state in _SHUT_DOWN, Rank(timeline, lsn) if lsn else None)
 
     def postmaster(self) -> t.Optional[int]:
         """The process that postmaster.pid names, where it lives."""

@@ -10,7 +10,7 @@ import json
 import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, SessionError, conninfo
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import PostgreSQL
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Standby
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import parse_lsn
@@ -115,15 +115,6 @@ class Server:
     def set_synchronous(self, names: str, limit_seconds: float) -> None:
         """Whom commits wait for, as synchronous_standby_names has it; lasting, and at once."""
         self._alter({"synchronous_standby_names": names}, limit_seconds)
-
-    def wait_receiver_gone(self, limit_seconds: float) -> None:
-        """Return once no process receives WAL: from then on nothing more is confirmed to the primary."""
-        deadline = time.monotonic() + limit_seconds
-        with self._session(limit_seconds) as ask:
-            while ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver'") != "0":
-                if time.monotonic() >= deadline:
-                    raise SessionError("limit", "the WAL receiver still runs")
-                time.sleep(0.005)
 
     def promote(self, limit_seconds: float) -> bool:
         """Whether it has left recovery within the limit."""

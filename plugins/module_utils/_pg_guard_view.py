@@ -72,6 +72,9 @@ def describe(
     status, rank = look.status, look.rank
     elected = elected_here(node, look, memory)
     streams_from = upstream_in(status.conninfo) if status and status.in_recovery else None
+    if rank is None and memory.joined is None and look.control:
+        # Copied or rewound, and not consistent yet: this is how far it has to get.
+        rank = look.control.consistent_at
     # A timeline that nobody was elected for is a fork, and no claim to be made to others.
     known = rank if rank and (role != "primary" or elected) else None
     return NodeState(

@@ -117,6 +117,13 @@ def newest_quorum(me: NodeState, heard: t.Mapping[str, Heard]) -> Quorum:
     return max(known, key=lambda quorum: quorum.version)
 
 
+class InForce(t.NamedTuple):
+    """The synchronous_standby_names that every session of the primary obeys, and its position when they began to."""
+
+    names: str
+    since_lsn: int
+
+
 class Change(t.NamedTuple):
     """What the primary does about its quorum, durably and in this order: `synchronous` into force, then store and publish `quorum`.
 
@@ -132,13 +139,13 @@ def change_quorum(
     me: NodeState,
     heard: t.Mapping[str, Heard],
     rules: Rules,
-    in_force_since_lsn: t.Optional[int],
+    in_force: t.Optional[InForce],
     alone_continues: bool = False,
 ) -> Change:
     """What the writable primary does to let nodes back into its quorum, or, with `alone_continues` and a witness, to go on alone.
 
     One node a time, and only when enough voters know the present quorum: of two such quorums any two majorities meet.
-    `in_force_since_lsn` is the primary's position when the last `synchronous` came into force, None while it has not.
+    `in_force` is None while it is not known, as after a restart of the guard.
     """
     if not me.is_writer or me.quorum.version[0] != me.timeline:
         return Change(None, None, f"{me.node} is no writable primary with a quorum of its own timeline")
@@ -153,26 +160,33 @@ def change_quorum(
         return Change(
             None, None, f"{len(know)} of {needed} voters know the quorum of version {me.quorum.version} so far"
         )
-    in_force = synchronous_names(rules, me.quorum)
+    present = synchronous_names(rules, me.quorum)
     coming = _coming_back(me, heard, rules)
     if coming:
         wanted = _next(me.quorum, tuple(name for name in me.quorum.out if name != coming))
         strict = synchronous_names(rules, wanted)
-        if coming in rules.nodes and (in_force_since_lsn is None or _flushed(me, coming) < in_force_since_lsn):
+        waits = in_force is not None and in_force.names == strict
+        if coming in rules.nodes and not (in_force and waits and _flushed(me, coming) >= in_force.since_lsn):
             return Change(strict, None, f"commits wait for {strict or 'nobody'} before {coming} may vote")
         return Change(strict, wanted, f"{coming} has all that was committed without it, so it votes again")
     gone = _gone(me, heard, rules) if alone_continues else None
     if gone:
         wanted = _next(me.quorum, tuple(sorted({*me.quorum.out, gone})))
         return Change(None, wanted, f"{gone} is gone and a witness is there, so {me.node} goes on without it")
-    return Change(in_force, None, f"the quorum is {', '.join(rules.voting(me.quorum))}")
+    return Change(present, None, f"the quorum is {', '.join(rules.voting(me.quorum))}")
 
 
 def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> Quorum:
     """The quorum after an operator took nodes out of it, who knows that they are powered off.
 
-    Raises ValueError for a node that is not in the configuration, for this node itself, and for one that is heard.
+    Raises ValueError for a node that is not in the configuration, for this node itself, for one that is heard, and where this node
+    could not become primary.
     """
+    if not me.is_writer and not (me.role == "standby" and me.joined and me.rank_final):
+        raise ValueError(
+            f"{me.node} cannot go on without others: it is {me.role}, and"
+            f" {'its WAL is not known to its end' if me.joined else 'has no data that counts'}; take the node with the newest data"
+        )
     for name in out:
         if name not in rules.nodes + rules.witnesses or name == me.node:
             raise ValueError(

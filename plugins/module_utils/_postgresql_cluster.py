@@ -10,7 +10,6 @@ import re
 import typing as t
 import zlib
 
-# A standby does not start with less of the settings in `shrinking` than its primary has.
 QUERY = """
 select json_build_object(
   'writable', not pg_is_in_recovery(),
@@ -20,12 +19,7 @@ select json_build_object(
                where state = 'streaming'),
   'invalid_settings', (select coalesce(json_agg(name || ': ' || error order by name), '[]') from pg_file_settings
                        where error is not null and error <> 'setting could not be applied'),
-  'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
-  'shrinking', (select coalesce(json_agg(distinct s.name), '[]') from pg_settings s
-                join (select distinct on (name) name, setting from pg_file_settings order by name, seqno desc) f using (name)
-                where s.pending_restart and f.setting::bigint < s.setting::bigint
-                and s.name in ('max_connections', 'max_locks_per_transaction', 'max_prepared_transactions', 'max_wal_senders',
-                               'max_worker_processes')))
+  'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart))
 """
 _NOT_RUNNING: t.Dict[str, t.Any] = {
     "running": False,
@@ -35,7 +29,14 @@ _NOT_RUNNING: t.Dict[str, t.Any] = {
     "standbys": [],
     "invalid_settings": [],
     "pending_restart": [],
-    "shrinking": [],
+}
+# A server that starts as a standby does not start with less of these than its primary had: how pg_controldata calls them, and the settings.
+_LEAST = {
+    "max_connections setting": "max_connections",
+    "max_worker_processes setting": "max_worker_processes",
+    "max_wal_senders setting": "max_wal_senders",
+    "max_prepared_xacts setting": "max_prepared_transactions",
+    "max_locks_per_xact setting": "max_locks_per_transaction",
 }
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
@@ -72,10 +73,18 @@ def observed(
 ) -> t.Dict[str, t.Any]:
     """A node by its data directory's PG_VERSION (None: it has no data), pg_controldata and QUERY, both as (exit status, output, errors)."""
     if version is None:
-        return {"data": False, "version": None, "system_identifier": None, **_NOT_RUNNING, "problem": None}
-    found: t.Dict[str, t.Any] = {"data": True, "version": version.strip(), "system_identifier": None, "problem": None}
+        return {"data": False, "version": None, "system_identifier": None, "least": {}, **_NOT_RUNNING, "problem": None}
+    found: t.Dict[str, t.Any] = {
+        "data": True,
+        "version": version.strip(),
+        "system_identifier": None,
+        "least": {},
+        "problem": None,
+    }
     if control[0] == 0:
-        found["system_identifier"] = controlled(control[1]).get("Database system identifier")
+        said = controlled(control[1])
+        found["system_identifier"] = said.get("Database system identifier")
+        found["least"] = {setting: int(said[name]) for name, setting in _LEAST.items() if name in said}
     else:
         found["problem"] = f"pg_controldata: {control[2].strip() or control[0]}"
     if answer[0] != 0:
@@ -120,16 +129,18 @@ def primary(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[str]:
 
 
 def restarts(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
-    """Who needs a restart for a setting, in the order in which that is safe.
-
-    Standbys before the primary, so that only one move of the primary is felt. But where a setting that standbys may not have less of
-    than their primary becomes smaller, the primary comes first.
-    """
-    first = primary(nodes)
+    """Who needs a restart for a setting: standbys before the primary, so that only one move of the primary is felt."""
     pending = [name for name, seen in nodes.items() if seen.get("pending_restart")]
-    shrinking = any(nodes[name].get("shrinking") for name in pending)
-    ahead = [name for name in pending if (name == first) == shrinking]
-    return ahead + [name for name in pending if name not in ahead]
+    return sorted(pending, key=lambda name: name == primary(nodes))
+
+
+def least(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Dict[str, int]:
+    """Below what some settings must not go: a node that starts as a standby, as all do, would not start with less than the cluster had so far."""
+    found: t.Dict[str, int] = {}
+    for seen in nodes.values():
+        for name, value in (seen.get("least") or {}).items():
+            found[name] = max(value, found.get(name, value))
+    return found
 
 
 def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, t.Any]]:

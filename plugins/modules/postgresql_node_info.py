@@ -97,11 +97,11 @@ pending_restart:
   returned: success
   type: list
   elements: str
-shrinking:
-  description: Those of RV(pending_restart) that become smaller, and that no standby may have less of than its primary.
+least:
+  description: Settings of which a standby must not have less than its primary, as the data was last used with.
   returned: success
-  type: list
-  elements: str
+  type: dict
+  sample: {max_connections: 200}
 problem:
   description: Why the data could not be looked at, V(null) where it could.
   returned: success

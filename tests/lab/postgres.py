@@ -42,6 +42,7 @@ _ROWS_SECONDS = 60.0
 # After a cluster is whole again, so that a second writer that comes late is seen.
 _WATCHED_SECONDS = 2.0
 
+_UNDONE_BY = {"off": "start", "frozen": "thaw"}
 _STATE = """SELECT NOT pg_is_in_recovery(),
     (SELECT coalesce(string_agg(application_name, ','), '') FROM pg_stat_replication WHERE state = 'streaming')"""
 
@@ -137,8 +138,11 @@ class Cluster:
         eventually("there is one primary, and every other node streams from it", self.whole, within=within)
 
     def heal(self) -> None:
-        """Undo every fault that a story made and left."""
-        self.lab.start_all()
+        """Undo every fault that a story made and left, on the hosts that stories of the database break."""
+        self.lab.verb("heal")
+        for host, facts in self.lab.hosts().items():
+            if host in {*self.nodes, *self.pools} and facts["state"] in _UNDONE_BY:
+                self.lab.verb(_UNDONE_BY[facts["state"]], host)
         for node in self.nodes:
             self.lab.on(node, f"sh -c {shlex.quote(_MEND)}", check=False)
 

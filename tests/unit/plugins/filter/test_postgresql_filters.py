@@ -5,6 +5,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.escala.ha.plugins.filter.database_nodes import database_nodes
 from ansible_collections.escala.ha.plugins.filter.postgresql_access import postgresql_access
+from ansible_collections.escala.ha.plugins.filter.postgresql_cluster_size import postgresql_cluster_size
 from ansible_collections.escala.ha.plugins.filter.postgresql_conf import postgresql_conf
 from ansible_collections.escala.ha.plugins.filter.postgresql_plan import postgresql_plan
 from ansible_collections.escala.ha.plugins.filter.postgresql_sizes import postgresql_sizes
@@ -46,6 +47,7 @@ def test_rules_and_settings_are_lines():
     [line] = postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["192.0.2.1"]}])
     assert line.startswith("hostssl b ")
     assert postgresql_conf({"a": 1}) == "a = 1\n"
+    assert postgresql_conf({"a": 1}, {"a": 2}) == "a = 2\n"
 
 
 def test_nodes_have_the_address_that_their_host_has():
@@ -57,4 +59,18 @@ def test_nodes_have_the_address_that_their_host_has():
 
 def test_a_plan_says_all_three():
     seen = {"data": False}
-    assert postgresql_plan({"db1": seen, "db2": seen}) == {"beginner": "db1", "primary": None, "restarts": []}
+    assert postgresql_plan({"db1": seen, "db2": seen}) == {
+        "beginner": "db1",
+        "primary": None,
+        "restarts": [],
+        "least": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "witnesses", "possible"), [(1, 0, True), (2, 0, False), (2, 1, True), (3, 0, True), (0, 1, False)]
+)
+def test_a_cluster_that_is_too_small_to_fail_over_is_told_what_it_lacks(data, witnesses, possible):
+    size = postgresql_cluster_size(data, witnesses, True)
+    assert size["possible"] == possible
+    assert possible or "at least one data node" in size["reason"] or "add a witness" in size["reason"]

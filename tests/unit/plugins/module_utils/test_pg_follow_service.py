@@ -4,16 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service as service
 from ansible_collections.escala.ha.plugins.module_utils._pg_follow import Course
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer import ConsoleError
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer_sockets import Connection
 from tests.unit.plugins.module_utils.test_pg_follow import CONFIG
+from tests.unit.role_files import import_closure, role_vars
 
-ROOT = Path(__file__).resolve().parents[4]
-PACKAGE = ROOT / "plugins" / "module_utils"
 TO_DB1 = Course("db1", ("db2", "db3"))
 TO_DB2 = Course("db2", ("db3",))
 
@@ -184,17 +182,5 @@ def test_a_follower_that_is_stopped_leaves_nobody_waiting(world, pooler):
     assert world.paused == set()
 
 
-def imported_by(name):
-    words = (PACKAGE / name).read_text().split()
-    return {f"{word}.py" for word in words if word.startswith("_pg")} | {
-        f"{word.rpartition('.')[2]}.py" for word in words if ".module_utils._pg" in word
-    }
-
-
 def test_the_role_copies_all_that_the_program_imports():
-    copied = set(yaml.safe_load((ROOT / "roles/pgbouncer/vars/main.yml").read_text())["__pgbouncer_follow_files"])
-    needed, new = set(), {"_pg_follow_service.py"}
-    while new:
-        needed |= new
-        new = {name for one in new for name in imported_by(one) if (PACKAGE / name).exists()} - needed
-    assert copied == needed
+    assert set(role_vars("pgbouncer")["__pgbouncer_follow_files"]) == import_closure("_pg_follow_service.py")

@@ -8,6 +8,7 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster impo
     ClusterError,
     attempted,
     beginner,
+    least,
     named,
     observed,
     primary,
@@ -18,6 +19,8 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster impo
 CONTROL = """pg_control version number:            1700
 Database system identifier:           7575634826183947310
 Database cluster state:               in archive recovery
+max_connections setting:              200
+max_prepared_xacts setting:           0
 Time of latest checkpoint:            Tue Nov 24 04:51:41 2026
 """
 ANSWER = {
@@ -27,7 +30,6 @@ ANSWER = {
     "standbys": ["db2", "db3"],
     "invalid_settings": [],
     "pending_restart": [],
-    "shrinking": [],
 }
 NOTHING = observed(None, (0, "", ""), (0, "", ""))
 
@@ -42,6 +44,7 @@ def test_a_server_that_runs_says_what_it_is():
         "data": True,
         "version": "17",
         "system_identifier": "7575634826183947310",
+        "least": {"max_connections": 200, "max_prepared_transactions": 0},
         "problem": None,
         "running": True,
         **ANSWER,
@@ -124,10 +127,14 @@ def test_standbys_are_restarted_before_the_primary():
     assert restarts({"db1": node(writable=True), "db2": node()}) == []
 
 
-def test_the_primary_is_first_where_standbys_would_have_less_than_it():
-    less = {**PENDING, "shrinking": ["max_connections"]}
-    nodes = {"db1": node(**less), "db2": node(writable=True, **less), "db3": node(**less)}
-    assert restarts(nodes) == ["db2", "db1", "db3"]
+def test_settings_never_go_below_what_any_node_was_last_used_with():
+    nodes = {
+        "db1": node(least={"max_connections": 200}),
+        "db2": node(least={"max_connections": 300, "max_wal_senders": 9}),
+        "db3": {},
+    }
+    assert least(nodes) == {"max_connections": 300, "max_wal_senders": 9}
+    assert least({"db1": NOTHING}) == {}
 
 
 def test_a_node_has_the_first_part_of_its_host_s_name():
@@ -137,7 +144,9 @@ def test_a_node_has_the_first_part_of_its_host_s_name():
     ]
 
 
-@pytest.mark.parametrize("hosts", [["db1.a", "db1.b"], ["db-1", "db_1"], ["192.0.2.1"], ["db1", "pg1"], ["DB1"], [""], ["a-"]])
+@pytest.mark.parametrize(
+    "hosts", [["db1.a", "db1.b"], ["db-1", "db_1"], ["192.0.2.1"], ["db1", "pg1"], ["DB1"], [""], ["a-"]]
+)
 def test_names_that_could_not_be_nodes_are_refused(hosts):
     with pytest.raises(ClusterError, match=r"would be the"):
         named([(host, "192.0.2.1") for host in hosts])

@@ -44,3 +44,34 @@ def test_a_fault_in_check_mode_is_only_said(run_module):
 def test_a_fault_that_cannot_be_put_in_force_breaks_nothing(run_module):
     result = run_module("postgresql_fault", {"fault": "frozen", "unit": "none.service"})
     assert result["msg"] == "Nothing was broken: none.service does not run here, so there is nothing to freeze"
+
+
+def test_a_pooler_in_check_mode_has_nobody_wait(run_module):
+    result = run_module("pgbouncer_hold", {"target_address": "192.0.2.32"}, check_mode=True)
+    assert (result["changed"], result["held_seconds"], result["moved"]) == (True, None, False)
+
+
+def test_a_pooler_that_does_not_run_is_one_line(run_module, tmp_path):
+    result = run_module("pgbouncer_hold", {"target_address": "192.0.2.32", "socket_directory": str(tmp_path)})
+    assert result["failed"]
+    assert "\n" not in result["msg"]
+
+
+def test_a_switchover_in_check_mode_says_who_would_take_over(run_module):
+    standby = {"name": "db2", "address": "192.0.2.32", "reachable": True, "in_recovery": True, "lsn": 1, "lag_bytes": 0}
+    streams = [{"name": "db2", "state": "streaming", "sync_state": "quorum"}]
+    primary = {**standby, "name": "db1", "in_recovery": False, "standbys": streams}
+    options = {"state": "ready", "primary": "db1", "nodes": [primary, standby]}
+    result = run_module("postgresql_switchover", options, check_mode=True)
+    assert (result["changed"], result["target"], result["target_address"]) == (False, "db2", "192.0.2.32")
+
+
+def test_a_switchover_without_a_primary_says_why(run_module):
+    options = {"state": "ready", "reason": "two nodes claim timeline 4"}
+    result = run_module("postgresql_switchover", options, check_mode=True)
+    assert result["msg"].startswith("Nothing was handed over: there is no primary to switch from: two nodes claim")
+
+
+def test_a_node_without_a_guard_degrades_nothing(run_module):
+    result = run_module("pg_guard_degrade", {"without": ["db2"]})
+    assert result["failed"]

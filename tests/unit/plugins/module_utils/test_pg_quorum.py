@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
+    Heard,
+    InForce,
+    NodeState,
+    Quorum,
+    Rules,
+    Standby,
+    change_quorum,
+    degraded,
+    newest_quorum,
+    sizes,
+    synchronous_names,
+)
+
+THREE = Rules(("db1", "db2", "db3"))
+WITNESSED = Rules(("db1", "db2"), ("witness1",))
+
+
+def several(names, least):
+    return [set(chosen) for count in range(least, len(names) + 1) for chosen in combinations(names, count)]
+
+
+@pytest.mark.parametrize(
+    ("data", "witnesses", "votes", "data_votes", "synchronous", "seen"),
+    [
+        (1, 0, 1, 1, 0, 1),
+        (2, 0, 2, 1, 1, 1),
+        (2, 1, 2, 1, 1, 2),
+        (3, 0, 2, 2, 1, 2),
+        (4, 0, 3, 2, 2, 2),
+        (5, 0, 3, 3, 2, 3),
+    ],
+)
+def test_the_table_of_sizes(data, witnesses, votes, data_votes, synchronous, seen):
+    found = sizes(data, witnesses, False)
+    assert (found.votes_needed, found.data_votes_needed, found.synchronous, found.seen_needed) == (
+        votes,
+        data_votes,
+        synchronous,
+        seen,
+    )
+
+
+@pytest.mark.parametrize("data", range(1, 8))
+@pytest.mark.parametrize("witnesses", range(4))
+def test_every_election_meets_every_commit_and_every_other_election(data, witnesses):
+    found = sizes(data, witnesses, False)
+    nodes = [f"db{number}" for number in range(data)]
+    voters = nodes + [f"witness{number}" for number in range(witnesses)]
+    elections = [
+        chosen for chosen in several(voters, found.votes_needed) if len(chosen & set(nodes)) >= found.data_votes_needed
+    ]
+    # The primary itself and the standbys that confirm.
+    commits = [chosen for chosen in several(nodes, 1) if len(chosen) == found.synchronous + 1]
+    assert elections
+    assert commits
+    assert all(election & commit for election in elections for commit in commits)
+    assert all(one & other for one in elections for other in elections)
+
+
+@pytest.mark.parametrize("data", range(1, 7))
+@pytest.mark.parametrize("witnesses", range(3))
+def test_a_primary_that_sees_enough_voters_leaves_too_few_for_another(data, witnesses):
+    found = sizes(data, witnesses, False)
+    assert found.voters - (found.seen_needed - 1) >= found.votes_needed
+    assert found.voters - found.seen_needed < found.votes_needed
+
+
+@pytest.mark.parametrize(
+    ("data", "witnesses", "automatic"), [(1, 0, True), (2, 0, False), (2, 1, True), (3, 0, True), (4, 0, True)]
+)
+def test_automatic_failover_is_given_where_the_loss_of_one_leaves_a_majority(data, witnesses, automatic):
+    assert sizes(data, witnesses, False).automatic is automatic
+    if not automatic:
+        with pytest.raises(ValueError, match="add a witness or a third data node"):
+            sizes(data, witnesses, True)
+    else:
+        assert sizes(data, witnesses, True).automatic
+
+
+@pytest.mark.parametrize(("data", "witnesses"), [(0, 1), (0, 3), (3, -1)])
+def test_what_is_no_cluster_is_refused(data, witnesses):
+    with pytest.raises(ValueError, match="are no cluster"):
+        sizes(data, witnesses, False)
+
+
+def test_all_members_are_named_as_synchronous_the_same_on_every_node():
+    assert synchronous_names(THREE, Quorum()) == 'ANY 1 ("db1", "db2", "db3")'
+    assert synchronous_names(THREE, Quorum((9, 0), ("db3",))) == 'ANY 1 ("db1", "db2")'
+    assert synchronous_names(THREE, Quorum((9, 0), ("db1", "db3"))) == ""
+    assert synchronous_names(Rules(tuple("abcde")), Quorum()).startswith("ANY 2 (")
+
+
+def primary(quorum, flushed=None, **changes):
+    standbys = tuple(Standby(name, "streaming", "quorum", lsn) for name, lsn in (flushed or {}).items())
+    return NodeState(
+        "db2", "primary", writable=True, timeline=5, lsn=100, joined=True, quorum=quorum, standbys=standbys, **changes
+    )
+
+
+def standby(name, quorum, **changes):
+    return Heard(NodeState(name, "standby", timeline=5, lsn=100, joined=True, quorum=quorum, **changes), 0.3)
+
+
+ALONE = Quorum((5, 0), ("db1", "db3"))
+
+
+def test_a_node_that_came_back_votes_only_after_commits_wait_for_it_and_it_has_all_others():
+    me, heard = primary(ALONE, {"db1": 100}), {"db1": standby("db1", ALONE)}
+    first = change_quorum(me, heard, THREE, None)
+    assert (first.synchronous, first.quorum) == ('ANY 1 ("db1", "db2")', None)
+    assert change_quorum(me, heard, THREE, InForce(first.synchronous, 101)).quorum is None
+    assert change_quorum(me, heard, THREE, InForce("", 100)).quorum is None
+    last = change_quorum(me, heard, THREE, InForce(first.synchronous, 100))
+    assert (last.synchronous, last.quorum) == ('ANY 1 ("db1", "db2")', Quorum((5, 1), ("db3",)))
+
+
+def test_a_node_that_does_not_know_that_it_was_out_does_not_come_back_yet():
+    me, heard = primary(ALONE, {"db1": 100}), {"db1": standby("db1", Quorum())}
+    assert change_quorum(me, heard, THREE, InForce('ANY 1 ("db1", "db2")', 100)).quorum is None
+
+
+def test_a_quorum_that_most_do_not_know_is_not_changed_and_commits_wait_as_before():
+    both = Quorum((5, 1), ("db3",))
+    me, heard = primary(both, {"db1": 100, "db3": 100}), {"db1": standby("db1", ALONE), "db3": standby("db3", both)}
+    assert change_quorum(me, heard, THREE, None)[:2] == (None, None)
+    heard["db1"] = standby("db1", both)
+    assert change_quorum(me, heard, THREE, None).synchronous == 'ANY 1 ("db1", "db2", "db3")'
+
+
+def test_a_primary_goes_on_alone_only_when_asked_to_and_with_a_witness_that_knows():
+    whole = Quorum((5, 0), ())
+    witness = Heard(NodeState("witness1", "witness", quorum=whole), 0.3)
+    heard = {"db1": Heard(standby("db1", whole).state, 6.0), "witness1": witness}
+    assert change_quorum(primary(whole), heard, WITNESSED, None).quorum is None
+    change = change_quorum(primary(whole), heard, WITNESSED, None, alone_continues=True)
+    assert (change.synchronous, change.quorum) == (None, Quorum((5, 1), ("db1",)))
+    waiting = change_quorum(primary(change.quorum), heard, WITNESSED, None, alone_continues=True)
+    assert waiting.synchronous is None
+    heard["witness1"] = Heard(witness.state._replace(quorum=change.quorum), 0.3)
+    assert change_quorum(primary(change.quorum), heard, WITNESSED, None, alone_continues=True).synchronous == ""
+
+
+def test_nothing_changes_on_a_node_that_is_no_primary_of_its_quorums_timeline():
+    assert change_quorum(primary(Quorum((4, 0), ("db1",))), {}, THREE, None)[:2] == (None, None)
+    assert change_quorum(primary(ALONE)._replace(writable=False), {}, THREE, None)[:2] == (None, None)
+
+
+def test_the_newest_quorum_that_was_heard_of_holds():
+    assert newest_quorum(primary(Quorum()), {"db1": standby("db1", ALONE), "db3": Heard(None, 9)}) == ALONE
+
+
+def test_an_operator_takes_silent_nodes_out_far_above_all_timelines_that_were_heard_of():
+    me = NodeState("db2", "standby", timeline=5, joined=True, rank_final=True)
+    heard = {"db1": Heard(standby("db1", Quorum()).state._replace(timeline=7), 90.0)}
+    assert degraded(me, heard, THREE, ["db3", "db1"]) == Quorum((57, 0), ("db1", "db3"))
+    assert degraded(primary(Quorum((5, 3))), heard, THREE, ["db1"]) == Quorum((5, 4), ("db1",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "out", "complaint"),
+    [
+        ({}, ["db2"], "it is this node"),
+        ({}, ["db9"], "none of the cluster"),
+        ({}, ["db1"], "power it off"),
+        ({"joined": False}, ["db3"], "no data that counts"),
+        ({"role": "stopped"}, ["db3"], "it is stopped"),
+    ],
+)
+def test_what_an_operator_may_not_do(changes, out, complaint):
+    me = NodeState("db2", "standby", timeline=5, joined=True, rank_final=True)._replace(**changes)
+    with pytest.raises(ValueError, match=complaint):
+        degraded(me, {"db1": standby("db1", Quorum())}, THREE, out)

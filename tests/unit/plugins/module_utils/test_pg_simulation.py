@@ -1,0 +1,176 @@
+"""The rules in a cluster on paper: no acknowledged commit is lost, no timeline taken twice, and a writer comes back.
+
+ESCALA_SIMULATIONS multiplies how many are tried: 1 for every run of the tests, 100 for a soak of an hour, each time other ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from ansible_collections.escala.ha.plugins.module_utils import _pg_state
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Rank, Rules
+from tests.unit.plugins.module_utils import pg_simulation
+from tests.unit.plugins.module_utils.pg_simulation import FAULTS, PLOTS, Cluster, UnsafeError, act, storm
+
+FACTOR = int(os.environ.get("ESCALA_SIMULATIONS", "1"))
+# data nodes, witnesses, whether one of two goes on alone
+SIZES = ((3, 0, False), (2, 1, True), (2, 1, False), (5, 0, False), (2, 0, False), (1, 0, False))
+WRITER_WITHIN_SECONDS = 60
+# The rules as they are, for tests that break them.
+RANK_OF = pg_simulation.pg.rank_of
+SIZES_OF = Rules.sizes
+
+
+def prove(cluster, leave_down=()):
+    cluster.mend(leave_down)
+    if not cluster.writer_within(WRITER_WITHIN_SECONDS):
+        cluster.fail(f"no commit was acknowledged within {WRITER_WITHIN_SECONDS} s after all faults had ended")
+    return cluster
+
+
+def storms(size, seeds, broken=frozenset(), rounds=30):
+    for seed in seeds:
+        data, witnesses, alone = size
+        cluster = Cluster(data, witnesses, seed, broken, alone)
+        storm(cluster, rounds)
+        yield prove(cluster)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "-".join(map(str, size)))
+def test_storms_of_faults_lose_nothing_and_a_writer_comes_back(size):
+    ended = list(storms(size, range(40 * FACTOR)))
+    assert sum(len(cluster.acknowledged) for cluster in ended) > 40 * len(ended) / 10
+    assert size[0] == 1 or sum(len(cluster.promotions) for cluster in ended) > 2 * len(ended)
+
+
+@pytest.mark.parametrize(("size", "down"), [(SIZES[0], 1), (SIZES[3], 2), (SIZES[1], 1)], ids=["3-1", "5-2", "2w-1"])
+def test_a_majority_that_was_whole_needs_no_other_node(size, down):
+    data, witnesses, alone = size
+    for seed in range(20 * FACTOR):
+        cluster = Cluster(data, witnesses, seed, alone_continues=alone)
+        cluster.tick(60)
+        prove(cluster, leave_down=cluster.random.sample(cluster.rules.nodes, down))
+
+
+def test_all_powered_off_at_once_and_booted_in_any_order_come_back_with_everything():
+    for seed in range(20 * FACTOR):
+        cluster = Cluster(3, 0, seed)
+        cluster.tick(cluster.random.randint(20, 60))
+        names = list(cluster.nodes)
+        for name in names:
+            cluster.crash(name)
+        cluster.random.shuffle(names)
+        for name in names:
+            cluster.boot(name)
+            cluster.tick(cluster.random.randint(0, 30))
+        prove(cluster)
+
+
+def test_a_planned_handover_ends_at_its_target():
+    for seed in range(20 * FACTOR):
+        cluster = Cluster(3, 0, seed)
+        cluster.tick(60)
+        old = pg_simulation.primary_of(cluster)
+        target = cluster.random.choice([name for name in cluster.nodes if name != old])
+        cluster.hand_over(target)
+        steps = 0
+        while pg_simulation.primary_of(cluster) != target and steps < 12:
+            cluster.tick()
+            steps += 1
+        assert pg_simulation.primary_of(cluster) == target
+        prove(cluster)
+
+
+BROKEN = {
+    "receiver goes on": SIZES[0],
+    "promise forgotten": SIZES[0],
+    "two candidates": SIZES[0],
+    "least of votes": SIZES[0],
+    "rank ignored": SIZES[0],
+    "rank not final": SIZES[0],
+    "files alone": SIZES[0],
+    "empty nodes count": SIZES[0],
+    "follows anyone": SIZES[0],
+    "no wait before return": SIZES[1],
+    "no majority before alone": SIZES[1],
+    "superseded goes on": SIZES[1],
+    "wiped nodes count": SIZES[1],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_each_rule_that_is_broken_is_found_out(broken):
+    with pytest.raises(UnsafeError):
+        list(storms(BROKEN[broken], range(400), broken))
+
+
+class _PositionOnly(Rank):
+    """A rank that compares positions and forgets timelines."""
+
+    def __gt__(self, other):
+        return self.lsn > other.lsn
+
+    def __lt__(self, other):
+        return self.lsn < other.lsn
+
+    __hash__ = Rank.__hash__
+
+
+def test_ranks_that_compare_positions_alone_are_found_out(monkeypatch):
+    monkeypatch.setattr(_pg_state, "Rank", _PositionOnly)
+    monkeypatch.setattr(pg_simulation.pg, "rank_of", lambda *args: _PositionOnly(*RANK_OF(*args)))
+    with pytest.raises(UnsafeError):
+        list(storms(SIZES[0], range(400)))
+
+
+def test_elections_without_votes_of_data_nodes_are_found_out(monkeypatch):
+    """Five nodes with two synchronous standbys, elected by any two of them."""
+    monkeypatch.setattr(
+        Rules,
+        "sizes",
+        lambda self, quorum: SIZES_OF(self, quorum)._replace(votes_needed=2, data_votes_needed=2),
+    )
+    with pytest.raises(UnsafeError):
+        list(storms(SIZES[3], range(100)))
+
+
+class Storm(RuleBasedStateMachine):
+    """The same faults, chosen by hypothesis, which makes what it finds short."""
+
+    @initialize(size=st.sampled_from(SIZES), seed=st.integers(0, 2**16))
+    def begin(self, size, seed):
+        data, witnesses, alone = size
+        self.cluster = Cluster(data, witnesses, seed, alone_continues=alone)
+        self.cluster.tick(16)
+
+    @rule(fault=st.sampled_from(FAULTS), one=st.integers(0, 4), other=st.integers(0, 4))
+    def fault(self, fault, one, other):
+        names = list(self.cluster.nodes)
+        act(self.cluster, fault, names[one % len(names)], names[other % len(names)])
+
+    @rule(steps=st.integers(1, 20), writes=st.sampled_from([0.2, 1.0]))
+    def time_goes_by(self, steps, writes):
+        self.cluster.tick(steps, writes)
+
+    @rule(plot=st.sampled_from(PLOTS))
+    def plot(self, plot):
+        plot(self.cluster)
+
+    def teardown(self):
+        if hasattr(self, "cluster"):
+            prove(self.cluster)
+
+
+Storm.TestCase.settings = settings(
+    max_examples=40 * FACTOR,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=FACTOR == 1,
+    suppress_health_check=list(HealthCheck),
+)
+test_faults_that_hypothesis_chooses_lose_nothing = Storm.TestCase
