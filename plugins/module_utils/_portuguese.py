@@ -119,6 +119,18 @@ CHECKS: t.Dict[str, Words] = {
         "O que se escreve no primário pode ser lido em cada standby",
         "Veja se o standby indicado recebe do primário; sem standby que confirme, nenhum commit termina.",
     ),
+    "pooler_writes": Words(
+        "Cada pooler envia as escritas ao primário, e a mais ninguém",
+        "Leia `journalctl -u escala-pg-follow -u pgbouncer` no host indicado; sem primário conhecido, corrija antes o banco.",
+    ),
+    "pooler_reads": Words(
+        "Cada pooler lê de todos os standbys, e do primário só quando não há nenhum",
+        "Leia `journalctl -u escala-pg-follow` no host indicado: ele diz por que um standby ficou de fora.",
+    ),
+    "repmgr_catalogue": Words(
+        "O catálogo do repmgr tem cada nó de dados como ele é",
+        "Nada decide por ele; o playbook da etapa 3, executado de novo, registra os nós como eles são.",
+    ),
 }
 
 # A name may end in the place that was looked at, or from which.

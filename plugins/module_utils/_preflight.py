@@ -8,11 +8,13 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from ansible_collections.escala.ha.plugins.module_utils import _preflight_edge, _preflight_observed
+from ansible_collections.escala.ha.plugins.module_utils import _preflight_database, _preflight_edge, _preflight_observed
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     ADDRESS,
     APPLICATIONS,
     BALANCERS,
+    DATA,
+    WITNESSES,
     Fault,
     Faults,
     Host,
@@ -24,7 +26,14 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
 
 _EDGE_PORTS = {80: "the balancer listens there for http", 443: "the balancer listens there for https"}
 # Whose variables a group's roles take.
-_PREFIXES = {BALANCERS: ("load_balancer_", "keepalived_", "edge_", "pki_"), APPLICATIONS: ("app_",)}
+_PREFIXES: t.Dict[str, t.Tuple[str, ...]] = {
+    BALANCERS: ("load_balancer_", "keepalived_", "edge_", "pki_"),
+    APPLICATIONS: ("app_",),
+    DATA: ("postgresql_", "pg_guard_", "repmgr_", "pki_"),
+    WITNESSES: ("pg_guard_", "pki_"),
+}
+# And where there is a database, for which each application host gets a pooler.
+_POOLER_PREFIXES = {**_PREFIXES, APPLICATIONS: ("app_", "pgbouncer_", "platform_app_servers_", "pki_")}
 _LIMITS = (
     "preflight_certificate_days_left",
     "preflight_clock_difference_seconds",
@@ -60,7 +69,7 @@ def required_variables(platform: Platform) -> Faults:
 
 
 def evaluated(platform: Platform) -> Faults:
-    for group, prefixes in _PREFIXES.items():
+    for group, prefixes in (_POOLER_PREFIXES if platform.groups.get(DATA) else _PREFIXES).items():
         for host in platform.members(group):
             for variable, problem in host.problems.items():
                 required = variable in platform.demands.required.get(group, ())
@@ -179,6 +188,7 @@ RULES: t.Tuple[Rule, ...] = (
     ports,
     draining,
     *_preflight_edge.RULES,
+    *_preflight_database.RULES,
     *_preflight_observed.RULES,
 )
 
@@ -198,4 +208,4 @@ def _said_once(faults: t.Iterable[Fault]) -> t.List[Fault]:
     hosts: t.Dict[str, t.Tuple[Fault, t.List[str]]] = {}
     for fault in faults:
         hosts.setdefault(str(fault._replace(host="")), (fault, []))[1].append(fault.host)
-    return [fault._replace(host=", ".join(names)) for fault, names in hosts.values()]
+    return [fault._replace(host=", ".join(dict.fromkeys(names))) for fault, names in hosts.values()]

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 
 ADDRESS = "platform_address"
 BALANCERS, APPLICATIONS = "load_balancers", "app_servers"
+DATA, WITNESSES = "postgres_servers", "postgres_witnesses"
 
 
 class Fault(t.NamedTuple):
@@ -110,6 +112,13 @@ def address(value: t.Any) -> t.Union[ipaddress.IPv4Address, ipaddress.IPv6Addres
         return ipaddress.ip_address(str(value))
     except ValueError:
         return None
+
+
+def whole(value: t.Any) -> t.Optional[int]:
+    """A whole number, also one that is written as text, as roles take it; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return value if isinstance(value, int) else int(value) if re.fullmatch(r"[0-9]{1,9}", value) else None
 
 
 def numbers(value: t.Any) -> t.List[int]:

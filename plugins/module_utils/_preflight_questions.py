@@ -11,10 +11,13 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
     ADDRESS,
     APPLICATIONS,
     BALANCERS,
+    DATA,
+    WITNESSES,
     Host,
     address,
     members,
     numbers,
+    whole,
 )
 
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  (looked for, not listened on)
@@ -23,6 +26,10 @@ SSH_PORT = 22
 
 _BALANCERS_OWN = ("nginx.service", "haproxy.service", "escala-backend-health.service")
 _BALANCERS_PROGRAMS = ("nginx", "haproxy")
+# As systemd and the kernel call them.
+_GUARD_UNITS, _GUARD_PROGRAMS = ("escala-pg-guard.service",), ("escala-pg-guard",)
+_POOLER_UNITS, _POOLER_PROGRAMS = ("pgbouncer.service",), ("pgbouncer",)
+SERVER_PORT, GUARD_PORT, POOLER_PORT = "postgresql_port", "pg_guard_port", "pgbouncer_port"
 
 Groups = t.Mapping[str, t.Sequence[str]]
 Hosts = t.Mapping[str, Host]
@@ -40,6 +47,10 @@ class Wanted(t.NamedTuple):
 
 def wanted_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     """Every port of ours on a host, as far as the description can be read."""
+    return [*_edge_ports(host, groups), *database_ports(host, groups)]
+
+
+def _edge_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     found: t.List[Wanted] = []
     if host.name in groups.get(BALANCERS, ()):
         own = _place(host.values.get(ADDRESS))
@@ -63,13 +74,46 @@ def wanted_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     return found
 
 
+def database_ports(host: Host, groups: Groups) -> t.List[Wanted]:
+    """Those of the database: a server and a guard on data nodes, a guard on witnesses, and a pooler where the application runs."""
+    own = _place(host.values.get(ADDRESS))
+    data, witness = host.name in groups.get(DATA, ()), host.name in groups.get(WITNESSES, ())
+    server_units = (f"postgresql@{host.setting('postgresql_version')}-main.service",)
+    asked: t.List[t.Tuple[bool, str, t.Sequence[str], t.Collection[str], t.Collection[str]]] = [
+        (data, SERVER_PORT, (own, LOOPBACK), server_units, ("postgres",)),
+        (data or witness, GUARD_PORT, (own,), _GUARD_UNITS, _GUARD_PROGRAMS),
+        (pooled(host, groups), POOLER_PORT, (own, LOOPBACK), _POOLER_UNITS, _POOLER_PROGRAMS),
+    ]
+    return [
+        Wanted(port, place, f"{variable} asks for it", units, programs)
+        for here, variable, places, units, programs in asked
+        for port in numbers([whole(host.setting(variable))])
+        for place in places
+        if here
+    ]
+
+
+def pooled(host: Host, groups: Groups) -> bool:
+    """Whether a host gets a pooler: each of the application's does where there are data nodes."""
+    return host.name in groups.get(APPLICATIONS, ()) and bool(groups.get(DATA))
+
+
 def _place(value: t.Any) -> str:
     """An address to listen on; of one that cannot be read, nothing is said but that it may be any."""
     return str(value) if address(value) else ANYWHERE[0]
 
 
 def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
-    """Whom a host must reach: a balancer every instance, and the balancers with which it shares an address."""
+    """Whom a host must reach, each place once."""
+    found: t.List[t.Dict[str, t.Any]] = []
+    for way in [*_ways_of_a_balancer(host, groups, hosts), *_ways_to_the_database(host, groups, hosts)]:
+        if way not in found:
+            found.append(way)
+    return found
+
+
+def _ways_of_a_balancer(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
+    """To every instance, and to the balancers with which it shares an address."""
     if host.name not in groups.get(BALANCERS, ()):
         return []
     found = [
@@ -86,6 +130,24 @@ def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.A
         if other.name != host.name and virtual_address(host) and address(other.values.get(ADDRESS))
     ]
     return found
+
+
+def _ways_to_the_database(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
+    """Who replicates or pools reaches every server, and whoever asks the guards reaches every guard; a pooler asks those with data."""
+    data, witness = host.name in groups.get(DATA, ()), host.name in groups.get(WITNESSES, ())
+    pooler = pooled(host, groups)
+    asked = [
+        (DATA, SERVER_PORT, data or pooler),
+        (DATA, GUARD_PORT, data or witness or pooler),
+        (WITNESSES, GUARD_PORT, data or witness),
+    ]
+    return [
+        {"name": other.name, "address": other.values[ADDRESS], "port": port}
+        for group, variable, wanted in asked
+        for other in members(groups, hosts, group)
+        for port in numbers([whole(other.setting(variable))])
+        if wanted and other.name != host.name and address(other.values.get(ADDRESS))
+    ]
 
 
 def _upload_servers(host: Host) -> t.List[t.Dict[str, t.Any]]:

@@ -11,6 +11,9 @@ from ansible_collections.escala.ha.plugins.module_utils import _repmgr
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity, Peer, State, read_states
 from ansible_collections.escala.ha.plugins.module_utils._repmgr import Json, Local, Run
 
+# It looks for slots by names of repmgr's own. The guard makes them, and calls them like the nodes.
+_MISSING_SLOTS = "Missing physical replication slots"
+
 
 def observe(options: t.Mapping[str, t.Any], run: Run) -> Json:
     """What repmgr_cluster_info returns; `run` runs a command and returns its exit status, output and errors. Raises nothing."""
@@ -113,7 +116,7 @@ def differences(nodes: t.Sequence[Json], checks: t.Sequence[Json], expected: t.S
     found += [
         f"`repmgr node check` says of {one['name'].lower()}: {one['status']} {one['detail']}".rstrip()
         for one in checks
-        if one["status"] != "OK"
+        if one["status"] != "OK" and one["name"] != _MISSING_SLOTS
     ]
     return found
 

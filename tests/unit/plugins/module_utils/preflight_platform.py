@@ -13,6 +13,29 @@ LIMITS = {
     "preflight_minimum_memory_mib": 900,
 }
 BALANCERS_DEFAULTS = {"load_balancer_health_port": 8404, "load_balancer_status_port": 8405, "keepalived_router_id": 51}
+DATA_DEFAULTS = {
+    "pg_guard_automatic": True,
+    "pg_guard_port": 5433,
+    "pg_guard_when_alone": "wait",
+    "postgresql_install_from": "debian",
+    "postgresql_max_connections": 200,
+    "postgresql_port": 5432,
+    "postgresql_version": 17,
+    "repmgr_port": 5432,
+}
+WITNESSES_DEFAULTS = {"pg_guard_automatic": True, "pg_guard_port": 5433}
+POOLERS_DEFAULTS = {
+    "app_name": "my-app",
+    "app_listen_address": "::",
+    "pgbouncer_database": "app",
+    "pgbouncer_guard_port": 5433,
+    "pgbouncer_max_client_connections": 2000,
+    "pgbouncer_max_connections": 20,
+    "pgbouncer_port": 6432,
+    "pgbouncer_postgresql_port": 5432,
+    "pgbouncer_readers_max_connections": 20,
+    "pgbouncer_reserved_connections": {"superusers": 8, "migrations": 4},
+}
 APPLICATIONS_DEFAULTS = {"app_name": "my-app", "app_listen_address": "::", "app_stop_timeout_seconds": 45}
 
 
@@ -56,12 +79,44 @@ def application(observed=None, **values):
     return host("app1", defaults=APPLICATIONS_DEFAULTS, observed=observed, **{**given, **values})
 
 
+def data(number, observed=None, absent="", **values):
+    """A data node."""
+    name, values = f"db{number}", {"platform_address": f"192.0.2.3{number}", **values}
+    known = observed or seen(addresses=["127.0.0.1", f"192.0.2.3{number}"])
+    return host(name, defaults=DATA_DEFAULTS, observed=known, absent=absent, **values)
+
+
+def witness(number, **values):
+    name, values = f"witness{number}", {"platform_address": f"192.0.2.4{number}", **values}
+    observed = seen(addresses=["127.0.0.1", f"192.0.2.4{number}"])
+    return host(name, defaults=WITNESSES_DEFAULTS, observed=observed, **values)
+
+
+def pooler(number=1, observed=None, **values):
+    """An application host of a platform with a database."""
+    given = {"platform_address": f"192.0.2.2{number}", "app_ports": [3001, 3002], **values}
+    known = observed or seen(addresses=["127.0.0.1", f"192.0.2.2{number}"])
+    return host(f"app{number}", defaults=POOLERS_DEFAULTS, observed=known, **given)
+
+
+def by_name(*hosts):
+    """Hosts in the groups that their names begin with; those of a database only where it has some."""
+    names = [one.name for one in hosts]
+    found = {
+        group: [name for name in names if name.startswith(begin)]
+        for group, begin in (
+            ("load_balancers", "lb"),
+            ("app_servers", "app"),
+            ("postgres_servers", "db"),
+            ("postgres_witnesses", "witness"),
+        )
+    }
+    return {group: of for group, of in found.items() if of or not group.startswith("postgres_")}
+
+
 def platform(*hosts, groups=None, demands=None, is_file=lambda _path: True, text_of=None, addresses_of=None):
     """Hosts in the groups that their names begin with."""
-    named = {
-        "load_balancers": [one.name for one in hosts if one.name.startswith("lb")],
-        "app_servers": [one.name for one in hosts if one.name.startswith("app")],
-    }
+    named = by_name(*hosts)
     controller = Controller(
         is_file,
         text_of or (lambda _path: ""),

@@ -2,6 +2,7 @@ import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import (
     _application,
+    _database_verdicts,
     _load_balancer,
     _load_balancer_edge,
     _load_balancer_state,
@@ -16,7 +17,15 @@ from ansible_collections.escala.ha.plugins.module_utils._verdict import Check
 
 OURS = [
     value
-    for module in (_load_balancer, _load_balancer_edge, _postgresql_checks, _postgresql_token, _tls, _virtual_ip)
+    for module in (
+        _database_verdicts,
+        _load_balancer,
+        _load_balancer_edge,
+        _postgresql_checks,
+        _postgresql_token,
+        _tls,
+        _virtual_ip,
+    )
     for value in vars(module).values()
     if isinstance(value, Check)
 ]

@@ -178,6 +178,12 @@ def test_a_node_that_is_away_and_one_that_is_none_are_named(observed):
     assert found["nodes"][-1]["reachable"] is False
 
 
+def test_slots_by_names_of_repmgr_s_own_are_not_missed_since_the_guard_makes_them():
+    checks = _repmgr.parse_node_check(recorded("node_check_away.csv"))
+    assert "CRITICAL" in {one["status"] for one in checks if one["name"] == "Missing physical replication slots"}
+    assert "slots" not in str(_repmgr_cluster.differences([], checks, []))
+
+
 def test_two_writers_are_named():
     nodes = [
         {"name": name, "type": kind, "active": True, "in_recovery": False, "reachable": True, "actual_upstream": None}
