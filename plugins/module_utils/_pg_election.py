@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules, newest_quorum
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Ballot, Heard, NodeState, Promise, Quorum, Vote
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import Rank
 
 Heards = t.Mapping[str, Heard]
 
@@ -49,13 +50,14 @@ class Stand(t.NamedTuple):
 class Elected(t.NamedTuple):
     """Whether the votes make the candidate primary of the ballot's timeline, and the quorum that it then stores before it promotes.
 
-    `outranked_by` names a voter that has more: this election is lost, that node will stand.
+    `over` says that it cannot be won any more, whatever else is answered; `outranked_by` names a voter that has more and will stand itself.
     """
 
     won: bool
     reason: str
     quorum: Quorum = Quorum()
     outranked_by: t.Optional[str] = None
+    over: bool = False
 
 
 class Fence(t.NamedTuple):
@@ -197,16 +199,13 @@ def _handed_to(me: NodeState, heard: Heards, rules: Rules) -> bool:
 
 def _before(me: NodeState, heard: Heards, rules: Rules) -> t.List[str]:
     """The nodes that stand before this one: those with more, and among equals the earlier in the list."""
-    mine = rules.nodes.index(me.node)
     found = []
-    for place, name in enumerate(rules.members(newest_quorum(me, heard))):
+    for name in rules.members(newest_quorum(me, heard)):
         one = heard.get(name)
         if name == me.node or not one or not one.state or not _fresh(one, rules):
             continue
         state = one.state
-        if state.role != "standby" or not state.joined:
-            continue
-        if state.rank > me.rank or (state.rank == me.rank and place < mine):
+        if state.role == "standby" and state.joined and stands_before(name, state.rank, me.node, me.rank, rules):
             found.append(name)
     return found
 
@@ -256,6 +255,11 @@ def _refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Op
     return None
 
 
+def stands_before(candidate: str, rank: Rank, other: str, other_rank: Rank, rules: Rules) -> bool:
+    """Whether of two that stand at once this candidate goes first: with more, and among equals as the earlier in the list."""
+    return rank > other_rank or (rank == other_rank and rules.nodes.index(candidate) < rules.nodes.index(other))
+
+
 def _pre_refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
     floor = me.promise.timeline if me.promise else 0
     # A candidate that was heard as a primary a moment ago asks because it is one no more.
@@ -286,7 +290,9 @@ def elected(ballot: Ballot, votes: t.Mapping[str, Vote], rules: Rules) -> Electe
         return Elected(False, f"{ballot.candidate} has no vote of its own that counts")
     later = max((one.quorum for one in votes.values()), key=lambda quorum: quorum.version)
     if later.version > ballot.quorum.version:
-        return Elected(False, f"a voter knows a later quorum, of version {later.version}: stand by that one", later)
+        return Elected(
+            False, f"a voter knows a later quorum, of version {later.version}: stand by that one", later, over=True
+        )
     ahead = [name for name, one in sorted(granted.items()) if one.joined and one.rank > own.rank]
     if ahead:
         first = max(ahead, key=lambda name: granted[name].rank)
@@ -294,7 +300,11 @@ def elected(ballot: Ballot, votes: t.Mapping[str, Vote], rules: Rules) -> Electe
             False,
             f"{first} has more: {granted[first].rank}, against {own.rank} of {ballot.candidate}",
             outranked_by=first,
+            over=True,
         )
+    refused = [name for name in rules.voting(ballot.quorum) if name in votes and not votes[name].granted]
+    if len(refused) > sizes.voters - sizes.votes_needed:
+        return Elected(False, f"{', '.join(f'{name}: {votes[name].reason}' for name in refused)}", over=True)
     if len(granted) < sizes.votes_needed:
         return Elected(
             False, f"{ballot.candidate} has {len(granted)} of {sizes.voters} votes, {sizes.votes_needed} are needed"
@@ -355,6 +365,23 @@ def fence(me: NodeState, heard: Heards, rules: Rules, probe_seconds: float) -> F
             f"{me.node} has seen {len(seen)} of {len(voting)} voters within {rules.alone_seconds:g} s, {needed} are needed",
         )
     return Fence(False, "", f"{me.node} sees {len(seen)} of {len(voting)} voters and none with a later timeline")
+
+
+def roomier(me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
+    """The standby that this primary hands over to because its disk is full, None where it has room or no standby has more.
+
+    What cannot grow serves no writes long before PostgreSQL itself stops. Where every disk is as full, a move would help nobody.
+    """
+    if not me.is_writer or me.disk_free_bytes is None or me.disk_free_bytes >= rules.disk_full_bytes:
+        return None
+    streaming = {standby.name for standby in me.standbys if standby.state == "streaming"}
+    for name in rules.members(me.quorum):
+        one = heard.get(name)
+        if name not in streaming or one is None or not one.state or not _fresh(one, rules):
+            continue
+        if one.state.role == "standby" and (one.state.disk_free_bytes or 0) >= rules.disk_roomy_bytes:
+            return name
+    return None
 
 
 def _stranger(me: NodeState, other: NodeState) -> bool:

@@ -24,6 +24,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import 
     Config,
     read_config,
 )
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import children
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_daemon import Guard
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_gate import pass_gate
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_metrics import exposition
@@ -77,7 +78,7 @@ def run(config: Config) -> int:
     notify("READY=1")
     if signal.sigwait(awaited) == signal.SIGHUP:
         # What an act has begun, a copy for instance, would go on beside the one that begins it again.
-        end_children()
+        end_children(os.getpid())
         os.execv(sys.executable, [sys.executable, "-I", *sys.argv])  # noqa: S606  this very program, by its full path
     notify("STOPPING=1")
     # Threads may wait for a server that hangs; nothing that they hold needs an end in order.
@@ -85,16 +86,12 @@ def run(config: Config) -> int:
     os._exit(0)
 
 
-def end_children() -> None:
-    """Kill every process of this service but this one."""
-    with contextlib.suppress(OSError):
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            path = file.read().strip().rpartition("::")[2]
-        with open(f"/sys/fs/cgroup{path}/cgroup.procs", encoding="ascii") as file:
-            others = {int(line) for line in file} - {os.getpid()}
-        for pid in others:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+def end_children(parent: int) -> None:
+    """Kill every process that this one has begun, with theirs."""
+    for pid in children(parent):
+        end_children(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class _Alive:

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Upstream, synchronous_names
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Upstream, forked, synchronous_names
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import slot_name
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
@@ -52,6 +52,25 @@ class Acts:
         if not postgres.control.kill():
             node.say("fence", "Some processes are killed and wait for a disk; they end when it answers", ERROR)
         postgres.observer.wake(_BUSY_SECONDS)
+
+    def fork(self) -> str:
+        """Why what is here must never count: its server wrote on a timeline that it was not elected for. Empty where it did not."""
+        config, look = self._node.config, self._node.here.observer.look
+        at_rest = look.control.written_on if look.control else None
+        # A server that answers knows better than what was on its disk at the last checkpoint.
+        timeline = look.status.written_timeline if look.status else at_rest
+        if not timeline or not forked(config.node, timeline, self._node.memory.promise, config.alone):
+            return ""
+        return f"somebody promoted it to timeline {timeline}, for which {config.node} was not elected"
+
+    def condemn(self, reason: str) -> None:
+        """Have data that is a fork never count again, whatever happens now; a fresh copy takes its place."""
+        node, postgres = self._node, self._node.here
+        try:
+            node.memory.forgets_joined()
+            postgres.data.mark_rewind(True)
+        finally:
+            self.kill(f"{reason}; what it wrote there was acknowledged by nobody else, and is copied over")
 
     def start(self, reason: str) -> None:
         """Start as a standby that follows nobody yet."""
@@ -146,6 +165,8 @@ class Acts:
         node, postgres = self._node, self._node.here
         source = self._source(verdict)
         node.say("role", f"Copying all data of {source}: {verdict.reason}", WARNING)
+        if postgres.data.control() is None:
+            self._stop("its data is of no use")
         copied = postgres.control.copy(source)
         self._stop("its data is replaced")
         # Until the copy is whole the node counts as one without data: what it confirmed is gone with its old data.
@@ -157,7 +178,12 @@ class Acts:
     def hand_over(self, target: str) -> None:
         """Stop in order, with all WAL at the standbys, and let the target be elected."""
         node, postgres = self._node, self._node.here
-        postgres.server.checkpoint(_CHECKPOINT_SECONDS)
+        try:
+            postgres.server.checkpoint(_CHECKPOINT_SECONDS)
+        except SessionError as error:
+            # A disk that is full may refuse it, and is a reason to hand over.
+            if error.kind != "refused":
+                raise
         node.say("role", f"Handing over to {target}", WARNING)
         node.handing_over_to = target
         node.publish()
@@ -182,6 +208,14 @@ class Acts:
             )
             postgres.server.drop_slot(slot, _SQL_SECONDS)
         postgres.observer.after(time.monotonic(), _SQL_SECONDS)
+
+    def tend_catalogue(self) -> bool:
+        """Bring repmgr's catalogue up to date with this node as primary; whether there is one."""
+        config = self._node.config
+        found = self._node.here.server.catalogue(config.repmgr_database or "", config.node, _SQL_SECONDS)
+        if found:
+            self._node.say("catalogue", f"repmgr's catalogue has {config.node} as primary")
+        return found
 
     def tend_standby(self) -> None:
         """A slot that nobody uses on a standby would keep WAL for ever."""

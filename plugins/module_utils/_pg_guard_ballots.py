@@ -19,6 +19,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Vote,
     elected,
     next_timeline,
+    stands_before,
     vote,
     vote_from,
 )
@@ -39,13 +40,21 @@ class Ballots:
         self._node = node
         self._acts = acts
         self._heard_timeline = 0
+        # The ballot for which this node asks for votes at the moment.
+        self._standing: t.Optional[Ballot] = None
 
     def answer(self, ballot: Ballot) -> Vote:
         """A voter's whole part; raises TimeoutError, SessionError or OSError when it cannot be kept in time."""
         node = self._node
+        fork = self._fork()
+        if fork:
+            return self._vote(False, fork)
         if ballot.pre:
             verdict = vote(ballot, node.me(), node.peers.heard(), node.rules)
             return self._vote(verdict.granted, verdict.reason)
+        mine = self._standing
+        if mine and self._goes_first(mine, ballot):
+            return self._vote(False, f"{mine.candidate} itself stands for timeline {mine.timeline}, and goes first")
         deadline = time.monotonic() + _VOTE_SECONDS
         if not node.hand.acquire(timeout=_VOTE_SECONDS / 2):
             return self._vote(False, f"{node.config.node} is busy with a promotion or another ballot")
@@ -60,6 +69,11 @@ class Ballots:
                 self._acts.kill(f"{ballot.candidate} is to be primary of timeline {ballot.timeline}")
             node.say("vote", f"{verdict.reason}; until then this node follows nobody")
             self._stop_receiving(deadline)
+            status = node.postgres.observer.look.status if node.postgres else None
+            if status and not status.in_recovery and not verdict.fence:
+                # Promoted by somebody else since it was last looked at.
+                self._acts.condemn("somebody promoted it, nobody elected it")
+                return self._vote(False, "it was promoted without an election")
             return self._vote(True, verdict.reason)
         finally:
             node.hand.release()
@@ -69,12 +83,19 @@ class Ballots:
         """Ask for votes, first without effect, and promote when they are enough."""
         node = self._node
         ballot = ballot._replace(timeline=max(ballot.timeline, self._heard_timeline + 1))
+        before = node.memory.promise
         refused = self._ask_before(ballot)
+        if not refused and node.memory.promise != before:
+            refused = f"{ballot.candidate} promised {node.memory.promise} meanwhile"
         if refused:
             node.say("election", f"Not elected for timeline {ballot.timeline}: {refused}")
             return
         node.say("election", f"{ballot.candidate} asks for votes for timeline {ballot.timeline}")
-        result = self._ask(ballot._replace(pre=False))
+        self._standing = ballot
+        try:
+            result = self._ask(ballot._replace(pre=False))
+        finally:
+            self._standing = None
         node.say(
             "election",
             result.reason if result.won else f"Not elected for timeline {ballot.timeline}: {result.reason}",
@@ -102,7 +123,7 @@ class Ballots:
         rules = self._node.rules
         needed = rules.sizes(ballot.quorum).votes_needed
         votes: t.Dict[str, Vote] = {}
-        for name, one in self._collect(ballot, self._node.config.timings.request_timeout):
+        for name, one in self._collect(ballot, self._node.config.timings.request_timeout_seconds):
             votes[name] = one
             if sum(vote.granted for vote in votes.values()) >= needed:
                 return ""
@@ -117,10 +138,13 @@ class Ballots:
         deadline = time.monotonic() + _ELECTION_SECONDS
         result = Elected(False, "nobody has answered")
         while time.monotonic() < deadline:
-            for name, one in self._collect(ballot, node.config.timings.request_timeout + 0.2):
+            for name, one in self._collect(ballot, node.config.timings.request_timeout_seconds + 0.2):
                 votes[name] = one
                 result = elected(ballot, votes, rules)
-                if result.won or result.outranked_by:
+                if result.won:
+                    return result
+                if result.over:
+                    self._learn(ballot, votes)
                     return result
             if all(one.rank_final or not one.joined for one in votes.values() if one.granted):
                 break
@@ -177,6 +201,15 @@ class Ballots:
         while not look.rank_final and time.monotonic() < deadline - 0.1:
             with contextlib.suppress(TimeoutError):
                 look = postgres.observer.after(time.monotonic(), _left(deadline))
+
+    def _goes_first(self, mine: Ballot, other: Ballot) -> bool:
+        # Two that stand at once would each take the other's votes; the one that goes first refuses, and the other one gives way.
+        if other.candidate == mine.candidate or other.candidate not in self._node.rules.nodes:
+            return False
+        return stands_before(mine.candidate, mine.rank, other.candidate, other.rank, self._node.rules)
+
+    def _fork(self) -> str:
+        return self._acts.fork() if self._node.postgres else ""
 
     def _vote(self, granted: bool, reason: str) -> Vote:
         me = self._node.me()

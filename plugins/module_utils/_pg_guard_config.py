@@ -19,15 +19,15 @@ CONTROL_SOCKET = "/run/escala-pg-guard/control.sock"
 class Timings(t.NamedTuple):
     """In seconds, by the monotonic clock."""
 
-    heartbeat: float = 0.4
-    request_timeout: float = 1.0
-    primary_silent: float = 2.5
-    primary_fresh: float = 2.0
-    alone: float = 4.0
-    hung: float = 3.0
-    stand_delay: float = 1.0
-    tick: float = 0.2
-    probe: float = 1.0
+    heartbeat_seconds: float = 0.4
+    request_timeout_seconds: float = 1.0
+    primary_silent_seconds: float = 2.5
+    primary_fresh_seconds: float = 2.0
+    alone_seconds: float = 4.0
+    hung_seconds: float = 3.0
+    stand_delay_seconds: float = 1.0
+    tick_seconds: float = 0.2
+    probe_seconds: float = 1.0
 
 
 class PostgreSQL(t.NamedTuple):
@@ -61,10 +61,16 @@ class Config(t.NamedTuple):
     postgresql: t.Optional[PostgreSQL]
     automatic: bool
     continue_alone: bool
+    repmgr_database: t.Optional[str]
 
     @property
     def addresses(self) -> t.Dict[str, str]:
         return {**self.data_nodes, **self.witnesses}
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other node to agree with."""
+        return len(self.addresses) == 1
 
     @property
     def peers(self) -> t.Dict[str, str]:

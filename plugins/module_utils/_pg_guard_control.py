@@ -105,7 +105,7 @@ class Control:
     def receives(self) -> bool:
         """Whether a process of this server receives WAL. By the process table, for a server that is not consistent yet takes no questions."""
         postmaster = self._data.postmaster()
-        return postmaster is not None and any(": walreceiver" in _title(pid) for pid in _children(postmaster))
+        return postmaster is not None and any(": walreceiver" in _title(pid) for pid in children(postmaster))
 
     def thaw(self) -> None:
         """Undo a freezer on the unit, in which a new process would stop as the old ones did."""
@@ -128,9 +128,12 @@ class Control:
         self._data.mark_rewind(False)
 
     def copy(self, source: str) -> DataDirectory:
-        """Copy the source's data beside ours, which stays as it is."""
+        """Copy the source's data beside ours, which stays as it is where it is of use; the server does not run where it is not."""
         draft = self._beside("new")
         shutil.rmtree(draft, ignore_errors=True)
+        if os.path.exists(self._data.rewind_mark):
+            # Half rewound, or a fork: of no use to anybody, and the copy may need the room.
+            shutil.rmtree(self._data.path, ignore_errors=True)
         self._as_owner(
             "pg_basebackup",
             f"--pgdata={draft}",
@@ -182,7 +185,7 @@ class Control:
     def _outside(self) -> t.List[int]:
         """The server's processes wherever they are: one that was started by hand is not in the unit."""
         postmaster = self._data.postmaster()
-        return [] if postmaster is None else [postmaster, *_children(postmaster)]
+        return [] if postmaster is None else [postmaster, *children(postmaster)]
 
     def _as_owner(self, program: str, *arguments: str, seconds: float) -> None:
         _run(
@@ -197,7 +200,8 @@ class Control:
         )
 
 
-def _children(parent: int) -> t.List[int]:
+def children(parent: int) -> t.List[int]:
+    """The processes whose parent this is."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():

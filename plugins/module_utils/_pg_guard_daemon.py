@@ -19,6 +19,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     change_quorum,
     fence,
     newest_quorum,
+    roomier,
     stand,
     upstream,
     vacancy,
@@ -26,6 +27,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_acts import Acts, Failures
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_ballots import Ballots
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_gate import judge
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
 
 # A start that fails is tried again, and not in a hurry.
@@ -35,6 +37,8 @@ _PAUSE_SECONDS = 1.0
 # A standby that the primary has and that does not stream for so long cannot: its WAL is gone, or its data is not what it seems.
 _COPY_AFTER_SECONDS = 30.0
 _HANDOVER_SECONDS = 15.0
+_HANDOVER_AGAIN_SECONDS = 60.0
+_CATALOGUE_AGAIN_SECONDS = 5.0
 
 Heards = t.Mapping[str, Heard]
 
@@ -55,7 +59,10 @@ class Guard:
         self._was_running = self._left_alone = False
         self._unserved_since: t.Optional[float] = None
         self._in_force: t.Optional[InForce] = None
-        self._handing_since = 0.0
+        self._handing_since = float("-inf")
+        # The timeline on which repmgr's catalogue was last brought up to date, and when it is tried again.
+        self._catalogued = 0
+        self._catalogue_at = time.monotonic() + _CATALOGUE_AGAIN_SECONDS
         self.stands_back_until = 0.0
 
     def wake(self) -> None:
@@ -69,13 +76,13 @@ class Guard:
         if node.postgres:
             threading.Thread(target=node.postgres.observer.run, name="observer", daemon=True).start()
             with contextlib.suppress(TimeoutError):
-                node.postgres.observer.after(node.started_at, node.config.timings.hung)
+                node.postgres.observer.after(node.started_at, node.config.timings.hung_seconds)
         while True:
             self._drain()
             self.round()
             node.publish()
             alive(node.reason)
-            self._wait(node.config.timings.tick)
+            self._wait(node.config.timings.tick_seconds)
 
     def round(self) -> None:
         """One look and at most one act."""
@@ -88,6 +95,10 @@ class Guard:
         self._note_promise()
         if node.postgres is None:
             node.reason = "a witness that votes and has no data"
+            return
+        fork = self.acts.fork()
+        if fork:
+            self.acts.condemn(fork)
             return
         if self._fence(me, heard) or self.busy():
             return
@@ -167,6 +178,24 @@ class Guard:
         elif change.quorum is not None:
             node.memory.learned(change.quorum)
             node.say("quorum", change.reason, WARNING)
+        else:
+            self._look_after(me, heard)
+
+    def _look_after(self, me: NodeState, heard: Heards) -> None:
+        """What a primary in peace does: see that its disk has room, and that repmgr knows it."""
+        node, now = self.node, time.monotonic()
+        target = roomier(me, heard, node.rules)
+        if target and node.rules.automatic and now - self._handing_since > _HANDOVER_AGAIN_SECONDS:
+            free_mib = (me.disk_free_bytes or 0) // 2**20
+            node.say("disk", f"The disk of the data has {free_mib} MiB left, so {target} takes over", ERROR)
+            self.hand_over(target)
+        elif node.config.repmgr_database and self._catalogued != me.timeline and now >= self._catalogue_at:
+            self._catalogue_at = now + _CATALOGUE_AGAIN_SECONDS
+            self.begin("bring repmgr's catalogue up to date", self._catalogue)
+
+    def _catalogue(self) -> None:
+        if self.acts.tend_catalogue():
+            self._catalogued = self.node.me().timeline
 
     def _make_wait(self, names: str) -> None:
         node = self.node
@@ -189,6 +218,12 @@ class Guard:
             return
         if time.monotonic() - self.acts.started_at < _START_AGAIN_SECONDS:
             return
+        if look.control:
+            verdict = judge(node.config, node.here.data, look.control, node.memory)
+            if not verdict.allowed:
+                node.reason = f"PostgreSQL does not start: {verdict.reason}"
+                node.say("start", node.reason, ERROR)
+                return
         node.reason = "PostgreSQL is not running"
         self.begin("start", lambda: self.acts.start("it is not running"))
 

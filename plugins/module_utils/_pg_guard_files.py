@@ -23,20 +23,27 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_wal import (
     stubs_needed,
 )
 
-# pg_control has the system identifier, the cluster's state, and the position and timeline before which the data is not consistent.
-_CONTROL = struct.Struct("=Q8xI116xQI")
+# pg_control has the system identifier, the cluster's state, the timeline of its last checkpoint, and the position and timeline before which the
+# data is not consistent.
+_CONTROL = struct.Struct("=Q8xI28xI84xQI")
 _SHUT_DOWN = (1, 2)
+# Shut down, shutting down, in production: what a server says of itself that was last out of recovery.
+_OUT_OF_RECOVERY = (1, 3, 6)
 _OF_TIMELINE = re.compile(r"([0-9A-F]{8})(?:[0-9A-F]{16}(?:\.partial)?|\.history)")
 _UPSTREAM = ("primary_conninfo", "primary_slot_name")
 _SETTING = re.compile(rf"\s*({'|'.join(_UPSTREAM)})\s*=\s*'(.*)'\s*")
 
 
 class Control(t.NamedTuple):
-    """What pg_control says of a data directory."""
+    """What pg_control says of a data directory.
+
+    `written_on` is the timeline on which its own server was out of recovery when it last ran, None where it was a standby.
+    """
 
     system_identifier: str
     shut_down: bool
     consistent_at: t.Optional[Rank]
+    written_on: t.Optional[int] = None
 
 
 class DataDirectory:
@@ -54,10 +61,26 @@ class DataDirectory:
             return None
         try:
             with open(os.path.join(self.path, "global", "pg_control"), "rb") as file:
-                identifier, state, lsn, timeline = _CONTROL.unpack(file.read(_CONTROL.size))
+                identifier, state, checkpoint, lsn, timeline = _CONTROL.unpack(file.read(_CONTROL.size))
         except (FileNotFoundError, NotADirectoryError, struct.error):
             return None
-        return Control(str(identifier), state in _SHUT_DOWN, Rank(timeline, lsn) if lsn else None)
+        # What was copied says what its source was. A promotion has a history before it has a checkpoint.
+        copied = os.path.exists(os.path.join(self.path, "backup_label"))
+        wrote = state in _OUT_OF_RECOVERY and not copied
+        return Control(
+            str(identifier),
+            state in _SHUT_DOWN,
+            Rank(timeline, lsn) if lsn else None,
+            max(checkpoint, *self.timelines(), 0) if wrote else None,
+        )
+
+    def free_bytes(self) -> t.Optional[int]:
+        """The room on the disk that PostgreSQL may use, of WAL or data whichever has less; None where there is no data."""
+        try:
+            disks = [os.statvfs(path) for path in (self.path, self.wal)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return min(disk.f_bavail * disk.f_frsize for disk in disks)
 
     def postmaster(self) -> t.Optional[int]:
         """The process that postmaster.pid names, where it lives."""
@@ -118,7 +141,7 @@ class DataDirectory:
         return stubs
 
     def mark_rewind(self, under_way: bool) -> None:
-        """Between the two calls the data is neither the old nor the new, and must not be started whatever happens."""
+        """Between the two calls the data is neither the old nor the new, or a fork, and must not be started whatever happens."""
         if under_way:
             replace(self.rewind_mark, "", 0o600)
         else:

@@ -8,34 +8,41 @@ from __future__ import annotations
 import os
 import sys
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import gate
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Gate, forked, gate
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import Control, DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import Memory
+
+
+def judge(config: Config, data: DataDirectory, control: Control, memory: Memory) -> Gate:
+    """Whether what is in the data directory may be started, and what is put right before; raises OSError and ValueError."""
+    if control.written_on and forked(config.node, control.written_on, memory.promise, config.alone):
+        return Gate(
+            False,
+            f"somebody promoted {data.path} to timeline {control.written_on}, for which {config.node} was not elected"
+            f" (it promised {memory.promise or 'nothing'}); its guard copies it afresh",
+        )
+    return gate(
+        memory.promise,
+        data.history_sizes(),
+        os.path.exists(os.path.join(data.path, "standby.signal")),
+        None,
+        control.system_identifier,
+        memory.joined,
+    )
 
 
 def pass_gate(config: Config, directory: str) -> int:
     """Have the start be one as a standby that follows nobody, or refuse it with an exit status and a reason."""
     data = DataDirectory(config.here.data_directory)
-    control = data.control()
-    if control is None:
-        why = (
-            "was being rewound, and the guard copies it afresh"
-            if os.path.exists(data.rewind_mark)
-            else "has no data yet"
-        )
-        sys.stderr.write(f"<4>PostgreSQL does not start: {data.path} {why}\n")
-        return 1
     try:
-        memory = Memory(directory)
-        verdict = gate(
-            memory.promise,
-            data.history_sizes(),
-            os.path.exists(os.path.join(data.path, "standby.signal")),
-            None,
-            control.system_identifier,
-            memory.joined,
-        )
+        control = data.control()
+        if control is None:
+            unusable = os.path.exists(data.rewind_mark)
+            why = "is of no use as it is, and the guard copies it afresh" if unusable else "has no data yet"
+            sys.stderr.write(f"<4>PostgreSQL does not start: {data.path} {why}\n")
+            return 1
+        verdict = judge(config, data, control, Memory(directory))
         if not verdict.allowed:
             sys.stderr.write(f"<3>PostgreSQL does not start: {verdict.reason}\n")
             return 1

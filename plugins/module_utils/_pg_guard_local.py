@@ -37,6 +37,7 @@ class Look(t.NamedTuple):
     history: History = ()
     timelines: t.Tuple[int, ...] = ()
     error: str = ""
+    free_bytes: t.Optional[int] = None
 
 
 def judge_final(status: Status, before: t.Optional[Look], pid: int) -> bool:
@@ -135,7 +136,17 @@ class Observer:
         self._asked_since = None
         rank = self._rank(status)
         final = rank is not None and judge_final(status, before, pid)
-        return Look(at, control, pid, status, rank, final, self._history(rank), self._data.timelines())
+        return Look(
+            at,
+            control,
+            pid,
+            status,
+            rank,
+            final,
+            self._history(rank),
+            self._data.timelines(),
+            free_bytes=self._data.free_bytes(),
+        )
 
     def _rank(self, status: Status) -> t.Optional[Rank]:
         if status.lsn is None:

@@ -43,6 +43,11 @@ def exposition(me: NodeState) -> str:
         "For how long a standby has not replayed what its primary committed.",
         [({}, me.replay_lag_seconds)],
     )
+    gauge(
+        "disk_free_bytes",
+        "Room on the disk of the data or of the WAL, whichever has less; a primary without any gives way.",
+        [({}, me.disk_free_bytes)],
+    )
     gauge("role_seconds", "For how long this node has had its role.", [({}, me.since_seconds)])
     gauge("handing_over", "1 while this primary hands over to another node.", [({}, me.handing_over_to is not None)])
     gauge(

@@ -29,7 +29,9 @@ class Postgres:
         self.data = DataDirectory(config.here.data_directory)
         self.server = Server(config.here)
         self.control = Control(config, self.data)
-        self.observer = Observer(self.data, self.server, config.timings.probe, config.timings.hung, seen)
+        self.observer = Observer(
+            self.data, self.server, config.timings.probe_seconds, config.timings.hung_seconds, seen
+        )
 
 
 class Node:
@@ -77,7 +79,7 @@ class Node:
             observer = self.postgres.observer
             look = observer.look
             situation = Situation(
-                hung=observer.silent_seconds() >= self.config.timings.hung,
+                hung=observer.silent_seconds() >= self.config.timings.hung_seconds,
                 lives=observer.lives(),
                 fenced=look.pid is not None and look.pid == self.fenced_pid,
                 handing_over_to=self.handing_over_to,
@@ -123,9 +125,9 @@ def rules_of(config: Config) -> Rules:
         nodes=tuple(config.data_nodes),
         witnesses=tuple(config.witnesses),
         automatic=config.automatic,
-        fresh_seconds=timings.primary_fresh,
-        silent_seconds=timings.primary_silent,
-        alone_seconds=timings.alone,
-        hung_seconds=timings.hung,
-        stand_delay_seconds=timings.stand_delay,
+        fresh_seconds=timings.primary_fresh_seconds,
+        silent_seconds=timings.primary_silent_seconds,
+        alone_seconds=timings.alone_seconds,
+        hung_seconds=timings.hung_seconds,
+        stand_delay_seconds=timings.stand_delay_seconds,
     )

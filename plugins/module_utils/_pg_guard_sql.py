@@ -40,6 +40,17 @@ FROM pg_is_in_recovery() AS r
 """
 
 
+# What a promotion and the moves that follow it make of repmgr's records; a node that was never registered stays unknown to it.
+_CATALOGUE = """
+WITH wanted AS (
+ SELECT n.node_id, CASE WHEN n.node_name = $1 THEN 'primary' ELSE 'standby' END AS type,
+  CASE WHEN n.node_name <> $1 THEN p.node_id END AS upstream
+ FROM repmgr.nodes AS n, repmgr.nodes AS p WHERE p.node_name = $1 AND n.type <> 'witness')
+UPDATE repmgr.nodes AS n SET type = w.type, upstream_node_id = w.upstream, active = true
+FROM wanted AS w WHERE n.node_id = w.node_id AND (n.type, n.upstream_node_id, n.active) IS DISTINCT FROM (w.type, w.upstream, true)
+"""
+
+
 class Slot(t.NamedTuple):
     """A physical replication slot; `lost` once its WAL is gone."""
 
@@ -120,6 +131,17 @@ class Server:
         """Whether it has left recovery within the limit."""
         return self._value("SELECT pg_promote(true, $1::int)", (int(limit_seconds),), limit_seconds + 1) == "t"
 
+    def catalogue(self, database: str, primary: str, limit_seconds: float) -> bool:
+        """Have repmgr's catalogue say who is primary; False where there is none yet."""
+        with self._session(limit_seconds) as ask:
+            if ask("SELECT count(*) FROM pg_database WHERE datname = $1", (database,)) == "0":
+                return False
+        with self._session(limit_seconds, database) as ask:
+            if ask("SELECT to_regclass('repmgr.nodes') IS NULL") == "t":
+                return False
+            ask(_CATALOGUE, (primary,))
+        return True
+
     def checkpoint(self, limit_seconds: float) -> None:
         """Write everything dirty now, so that a stop in order has little to write."""
         self._value("CHECKPOINT", (), limit_seconds)
@@ -143,13 +165,13 @@ class Server:
             return ask(statement, values)
 
     @contextlib.contextmanager
-    def _session(self, limit_seconds: float) -> t.Iterator[t.Callable[..., str]]:
+    def _session(self, limit_seconds: float, database: str = "postgres") -> t.Iterator[t.Callable[..., str]]:
         deadline = time.monotonic() + limit_seconds
         info = conninfo(
             host=self._postgresql.socket_directory,
             port=self._postgresql.port,
             user=self._postgresql.guard_role,
-            dbname="postgres",
+            dbname=database,
             application_name="escala_guard",
             # Nothing that the guard does may wait for a standby.
             options="-c synchronous_commit=local -c statement_timeout=0 -c client_min_messages=error",

@@ -97,6 +97,7 @@ def describe(
         standbys=status.standbys if status else (),
         handing_over_to=situation.handing_over_to,
         postgresql_version=status.version if status else None,
+        disk_free_bytes=look.free_bytes,
         reason=situation.reason,
     )
 
@@ -129,7 +130,7 @@ class Peers:
     def peer(self, name: str) -> Peer:
         """A connection to another guard, for one thread."""
         config = self._config
-        return Peer(name, config.peers[name], config.port, config.identity, config.timings.request_timeout)
+        return Peer(name, config.peers[name], config.port, config.identity, config.timings.request_timeout_seconds)
 
     def heard(self) -> t.Dict[str, Heard]:
         """What all others last said; one that never did is silent since this guard began to listen."""
@@ -154,7 +155,7 @@ class Peers:
                     raise ValueError(f"{state.node} answers for {peer.name}")
             except (OSError, ValueError):
                 wait_seconds = 0.0
-                time.sleep(max(0.05, self._config.timings.heartbeat - (time.monotonic() - asked_at)))
+                time.sleep(max(0.05, self._config.timings.heartbeat_seconds - (time.monotonic() - asked_at)))
                 continue
             # What it said held when it answered, which may be as late as now and was not before it was asked.
             answered_at = time.monotonic()
@@ -163,4 +164,4 @@ class Peers:
                 self._last[peer.name] = (state, answered_at)
             if before is None or significant(before[0]) != significant(state):
                 self._notify()
-            wait_seconds = self._config.timings.heartbeat
+            wait_seconds = self._config.timings.heartbeat_seconds

@@ -57,6 +57,9 @@ class Rules(t.NamedTuple):
     patience_seconds: float = 4.0
     # How long the others leave a planned handover to the node that it is meant for.
     handover_seconds: float = 5.0
+    # A primary whose disk has less room than this gives way to a standby that has more than that.
+    disk_full_bytes: int = 48 * 2**20
+    disk_roomy_bytes: int = 192 * 2**20
     # How long a node that was rewound or cloned may take to begin to stream before it is cloned again.
     rejoin_seconds: float = 60.0
 

@@ -134,6 +134,19 @@ def _unfinished(
     return Upstream("wait", f"{me.node} connects to {writer.node} for {me.rank}", writer.node, promise)
 
 
+def forked(node: str, timeline: int, promise: t.Optional[Promise], alone: bool) -> bool:
+    """Whether data that its own server wrote on this timeline, out of recovery, is a fork: nobody elected the node for it.
+
+    A timeline counts for more than any position, so a fork that counted would win over what was acknowledged meanwhile. `alone` in its
+    configuration a node has nobody to fork from, and the first timeline is the one on which every cluster begins.
+    """
+    if alone or timeline <= 1:
+        return False
+    if promise is None or promise.timeline < timeline:
+        return True
+    return promise.timeline == timeline and promise.candidate != node
+
+
 def gate(
     promise: t.Optional[Promise],
     history_sizes: t.Mapping[str, int],

@@ -66,6 +66,7 @@ class NodeState(t.NamedTuple):
     standbys: t.Tuple[Standby, ...] = ()
     handing_over_to: t.Optional[str] = None
     postgresql_version: t.Optional[int] = None
+    disk_free_bytes: t.Optional[int] = None
     reason: str = ""
     since_seconds: float = 0.0
 
@@ -194,6 +195,7 @@ def state_from(value: t.Any) -> NodeState:
         standbys=tuple(_standby(entry) for entry in _list("standbys", found.value.get("standbys"))),
         handing_over_to=found.optional("handing_over_to", _text),
         postgresql_version=found.optional("postgresql_version", _integer),
+        disk_free_bytes=found.optional("disk_free_bytes", _integer),
         reason=found.optional("reason", _text) or "",
         since_seconds=found.optional("since_seconds", _number) or 0.0,
     )

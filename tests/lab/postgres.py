@@ -144,6 +144,7 @@ class Cluster:
             if host in {*self.nodes, *self.pools} and facts["state"] in _UNDONE_BY:
                 self.lab.verb(_UNDONE_BY[facts["state"]], host)
         for node in self.nodes:
+            self.lab.verb("disk-heal", node)
             self.lab.on(node, f"sh -c {shlex.quote(_MEND)}", check=False)
 
     def unit_folder(self, node: str) -> str:

@@ -47,6 +47,7 @@ STATES = st.builds(
     standbys=st.lists(st.builds(Standby, NAMES, st.text(), st.text(), NUMBERS), max_size=2).map(tuple),
     handing_over_to=st.none() | NAMES,
     postgresql_version=st.none() | NUMBERS,
+    disk_free_bytes=st.none() | NUMBERS,
     reason=st.text(),
     since_seconds=SECONDS,
 )
