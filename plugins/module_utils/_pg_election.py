@@ -229,7 +229,7 @@ def vote(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> Answer:
         f"{me.node} promises timeline {ballot.timeline} to {ballot.candidate}",
         Promise(ballot.timeline, ballot.candidate),
         max(me.quorum, ballot.quorum, key=lambda quorum: quorum.version),
-        fence=me.role == "primary",
+        fence=me.role in ("primary", "hung"),
     )
 
 

@@ -65,7 +65,13 @@ def run(config: Config) -> int:
     awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     # Blocked here and in all threads that follow, and waited for below.
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-    guard = Guard(config, MEMORY_DIRECTORY)
+    try:
+        guard = Guard(config, MEMORY_DIRECTORY)
+    except ValueError as damaged:
+        sys.stderr.write(
+            f"<3>What this guard promised cannot be read, so it must not vote ({MEMORY_DIRECTORY}): {damaged}\n"
+        )
+        return _BAD_CONFIGURATION
     verbs = Verbs(guard)
     doors = Doors(
         state=guard.node.document, metrics=lambda: exposition(guard.node.me()), vote=verbs.vote, command=verbs.command

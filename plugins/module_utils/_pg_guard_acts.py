@@ -59,7 +59,8 @@ class Acts:
         at_rest = look.control.written_on if look.control else None
         # A server that answers knows better than what was on its disk at the last checkpoint.
         timeline = look.status.written_timeline if look.status else at_rest
-        if not timeline or not forked(config.node, timeline, self._node.memory.promise, config.alone):
+        memory = self._node.memory
+        if not timeline or not forked(config.node, timeline, memory.promise, memory.joined is not None, config.alone):
             return ""
         return f"somebody promoted it to timeline {timeline}, for which {config.node} was not elected"
 
@@ -126,11 +127,21 @@ class Acts:
         with node.hand:
             if not self._still_allowed(verdict):
                 return
-            if verdict.promise:
-                node.memory.promised(verdict.promise)
+            self._promise(verdict)
             self._set_upstream(postgres.control.conninfo_to(source), postgres.control.slot(), _SQL_SECONDS)
         node.say("role", f"Standby of {source}: {verdict.reason}")
         postgres.observer.wake(_BUSY_SECONDS)
+
+    def promise(self, verdict: Upstream) -> None:
+        """Keep what following a primary promises, unless a vote has promised more meanwhile."""
+        with self._node.hand:
+            if self._still_allowed(verdict):
+                self._promise(verdict)
+
+    def restart_in_unit(self) -> None:
+        """Have a standby that was started by hand run in its unit, where systemd knows it and a shutdown stops it in order."""
+        self._stop("it runs outside of its unit")
+        self.start("it was started by hand, outside of its unit")
 
     def stop_receiving(self, deadline: float) -> None:
         """Have no process receive WAL, now and after a restart; raises TimeoutError when one still runs at the deadline (monotonic)."""
@@ -268,6 +279,11 @@ class Acts:
             node.say("stop", f"Stopping PostgreSQL: {reason}")
             postgres.control.stop()
         postgres.observer.wake(_BUSY_SECONDS)
+
+    def _promise(self, verdict: Upstream) -> None:
+        old = self._node.memory.promise
+        if verdict.promise and (old is None or verdict.promise.timeline > old.timeline):
+            self._node.memory.promised(verdict.promise)
 
     def _still_allowed(self, verdict: Upstream) -> bool:
         """Whether no promise was given since the verdict: under the lock, so that none is given until it has been carried out."""

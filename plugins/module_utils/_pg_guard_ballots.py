@@ -18,6 +18,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Promise,
     Vote,
     elected,
+    forked,
     next_timeline,
     stands_before,
     vote,
@@ -63,17 +64,15 @@ class Ballots:
             if not verdict.granted or verdict.promise is None:
                 node.say("vote", f"No vote for {ballot.candidate}, timeline {ballot.timeline}: {verdict.reason}")
                 return self._vote(False, verdict.reason)
+            before = node.memory.promise
             node.memory.promised(verdict.promise)
             node.memory.learned(verdict.quorum)
             if verdict.fence:
                 self._acts.kill(f"{ballot.candidate} is to be primary of timeline {ballot.timeline}")
             node.say("vote", f"{verdict.reason}; until then this node follows nobody")
             self._stop_receiving(deadline)
-            status = node.postgres.observer.look.status if node.postgres else None
-            if status and not status.in_recovery and not verdict.fence:
-                # Promoted by somebody else since it was last looked at.
-                self._acts.condemn("somebody promoted it, nobody elected it")
-                return self._vote(False, "it was promoted without an election")
+            if not verdict.fence and self._writes(before):
+                return self._vote(False, "it was no standby when it was looked at again")
             return self._vote(True, verdict.reason)
         finally:
             node.hand.release()
@@ -207,6 +206,19 @@ class Ballots:
         if other.candidate == mine.candidate or other.candidate not in self._node.rules.nodes:
             return False
         return stands_before(mine.candidate, mine.rank, other.candidate, other.rank, self._node.rules)
+
+    def _writes(self, before: t.Optional[Promise]) -> bool:
+        """Whether the server turns out to be no standby, which is ended: promoted by somebody, or elected before the guard looked."""
+        node = self._node
+        status = node.postgres.observer.look.status if node.postgres else None
+        if status is None or status.in_recovery:
+            return False
+        wrote = status.written_timeline or 0
+        if forked(node.config.node, wrote, before, node.memory.joined is not None, node.config.alone):
+            self._acts.condemn("somebody promoted it, nobody elected it")
+        else:
+            self._acts.kill("it has promised a later timeline")
+        return True
 
     def _fork(self) -> str:
         return self._acts.fork() if self._node.postgres else ""

@@ -84,18 +84,17 @@ class Control:
 
         A process that waits for a disk ends when the disk answers, without another instruction of its own.
         """
+        self._kill_outside()
         if not self._inside():
             self._cgroup = self._find_cgroup()
         deadline = time.monotonic() + _KILL_SECONDS
         while True:
-            with contextlib.suppress(OSError), open(
-                os.path.join(self._cgroup, "cgroup.kill"), "w", encoding="ascii"
-            ) as file:
-                file.write("1")
-            left = self._outside()
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if self._cgroup:
+                with contextlib.suppress(OSError), open(
+                    os.path.join(self._cgroup, "cgroup.kill"), "w", encoding="ascii"
+                ) as file:
+                    file.write("1")
+            left = self._kill_outside()
             if not left and not self._inside():
                 return True
             if time.monotonic() >= deadline:
@@ -181,6 +180,19 @@ class Control:
                 return [int(line) for line in file]
         except OSError:
             return []
+
+    def in_unit(self) -> bool:
+        """Whether the server runs in its unit, and not on somebody's own account."""
+        if not self._inside():
+            self._cgroup = self._find_cgroup()
+        return self._data.postmaster() in self._inside()
+
+    def _kill_outside(self) -> t.List[int]:
+        left = self._outside()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return left
 
     def _outside(self) -> t.List[int]:
         """The server's processes wherever they are: one that was started by hand is not in the unit."""

@@ -16,6 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Heard,
     InForce,
     NodeState,
+    Upstream,
     change_quorum,
     fence,
     newest_quorum,
@@ -34,6 +35,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ER
 _START_AGAIN_SECONDS = 3.0
 # An act that failed is left alone for so long.
 _PAUSE_SECONDS = 1.0
+# A copy costs its source much.
+_COPY_PAUSE_SECONDS = 10.0
 # A standby that the primary has and that does not stream for so long cannot: its WAL is gone, or its data is not what it seems.
 _COPY_AFTER_SECONDS = 30.0
 _HANDOVER_SECONDS = 15.0
@@ -79,7 +82,12 @@ class Guard:
                 node.postgres.observer.after(node.started_at, node.config.timings.hung_seconds)
         while True:
             self._drain()
-            self.round()
+            try:
+                self.round()
+            except (*Failures, ValueError) as error:
+                # What cannot be written cannot be promised; the next round tries again, and fences first.
+                node.reason = f"a round ended early: {error}"
+                node.say("round", node.reason, ERROR)
             node.publish()
             alive(node.reason)
             self._wait(node.config.timings.tick_seconds)
@@ -88,6 +96,8 @@ class Guard:
         """One look and at most one act."""
         node = self.node
         me, heard = node.me(), node.peers.heard()
+        if node.postgres and self._fence(me, heard):
+            return
         quorum = newest_quorum(me, heard)
         if quorum.version > me.quorum.version:
             node.memory.learned(quorum)
@@ -96,11 +106,7 @@ class Guard:
         if node.postgres is None:
             node.reason = "a witness that votes and has no data"
             return
-        fork = self.acts.fork()
-        if fork:
-            self.acts.condemn(fork)
-            return
-        if self._fence(me, heard) or self.busy():
+        if self.busy():
             return
         self._join(me)
         if me.role in ("primary", "standby", "starting"):
@@ -116,8 +122,8 @@ class Guard:
         """Whether an act is under way, or one has just failed."""
         return time.monotonic() < self._pause_until or bool(self._job and self._job.is_alive())
 
-    def begin(self, name: str, act: t.Callable[[], None]) -> None:
-        """Do something that takes time, while the rounds go on."""
+    def begin(self, name: str, act: t.Callable[[], None], pause_seconds: float = _PAUSE_SECONDS) -> None:
+        """Do something that takes time, while the rounds go on; what fails is left alone for a pause."""
         # Whatever stops PostgreSQL during an act is the act, and no operator.
         self._was_running = False
 
@@ -125,10 +131,10 @@ class Guard:
             try:
                 act()
             except Failures as error:
-                self._pause_until = time.monotonic() + _PAUSE_SECONDS
+                self._pause_until = time.monotonic() + pause_seconds
                 self.node.say(name, f"Could not {name}, it is tried again: {error}", ERROR)
             except Exception as error:  # noqa: BLE001  a fault in one act must not end the guard, and must be seen
-                self._pause_until = time.monotonic() + _PAUSE_SECONDS
+                self._pause_until = time.monotonic() + pause_seconds
                 self.node.say(name, f"BUG in {name}: {error!r} {' '.join(traceback.format_exc().split())}", ERROR)
             finally:
                 self.wake()
@@ -142,7 +148,11 @@ class Guard:
         self.begin("hand over", lambda: self.acts.hand_over(target))
 
     def _fence(self, me: NodeState, heard: Heards) -> bool:
-        """Kill a primary that may be one no longer; whether it was done."""
+        """Kill a primary that may be one no longer, or that nobody elected; whether it was done."""
+        fork = self.acts.fork()
+        if fork:
+            self.acts.condemn(fork)
+            return True
         observer = self.node.here.observer
         status = observer.look.status
         if not observer.lives() or status is None or status.in_recovery or observer.look.pid == self.node.fenced_pid:
@@ -155,7 +165,8 @@ class Guard:
                 return False
             reason = "somebody else promoted this PostgreSQL, nobody elected it"
         self.acts.kill(reason)
-        self.begin("start", lambda: self.acts.start("it was fenced"))
+        if not self.busy():
+            self.begin("start", lambda: self.acts.start("it was fenced"))
         return True
 
     def _lead(self, me: NodeState, heard: Heards) -> None:
@@ -171,7 +182,9 @@ class Guard:
         if self._in_force and status and status.synchronous != self._in_force.names:
             self._in_force = None
         change = change_quorum(me, heard, node.rules, self._in_force, node.config.continue_alone)
-        if change.synchronous is not None and status and status.synchronous != change.synchronous:
+        # Who comes back waits until it is known since when commits wait for it.
+        unknown = bool(me.quorum.out) and self._in_force is None
+        if change.synchronous is not None and status and (status.synchronous != change.synchronous or unknown):
             wanted = change.synchronous
             node.say("quorum", f"Commits wait for {wanted or 'no standby'}: {change.reason}", WARNING)
             self.begin("set whom commits wait for", lambda: self._make_wait(wanted))
@@ -239,9 +252,9 @@ class Guard:
             self._vacant_since = time.monotonic()
             node.say("vacancy", f"There is no primary to follow: {empty.reason}", WARNING)
         self._unserved_since = None
-        if not node.rules.automatic and not any(
-            one.state and one.state.handing_over_to == me.node for one in heard.values()
-        ):
+        wanted = any(one.state and one.state.handing_over_to == me.node for one in heard.values())
+        # Alone in its quorum it is by an operator's word, who wants it to go on.
+        if not node.rules.automatic and not wanted and node.rules.members(me.quorum) != (me.node,):
             node.reason = "automatic failover is off; promote by a handover or switch it on"
             return
         if time.monotonic() < self.stands_back_until:
@@ -265,10 +278,7 @@ class Guard:
         if verdict.action == "refuse":
             node.say("role", verdict.reason, ERROR)
         elif verdict.action == "none":
-            if verdict.promise:
-                node.memory.promised(verdict.promise)
-            if acts.orphan_slots():
-                self.begin("tend the slots", acts.tend_standby)
+            self._settle(me, verdict)
         elif verdict.action == "follow" and me.upstream == verdict.source and not verdict.drop_timelines:
             if unserved > _COPY_AFTER_SECONDS:
                 node.say(
@@ -276,13 +286,23 @@ class Guard:
                     f"Nothing has come from {verdict.source} for {unserved:.0f} s, so a fresh copy is taken",
                     WARNING,
                 )
-                self.begin("copy", lambda: acts.clone(verdict))
+                self.begin("copy", lambda: acts.clone(verdict), _COPY_PAUSE_SECONDS)
         elif verdict.action == "follow":
             self.begin("follow", lambda: acts.follow(verdict))
         elif verdict.action == "rewind" and me.role == "standby":
             self.begin("rewind", lambda: acts.rewind(verdict))
         elif verdict.action == "clone":
-            self.begin("copy", lambda: acts.clone(verdict))
+            self.begin("copy", lambda: acts.clone(verdict), _COPY_PAUSE_SECONDS)
+
+    def _settle(self, me: NodeState, verdict: Upstream) -> None:
+        """What a standby does that is where it should be."""
+        acts = self.acts
+        if verdict.promise:
+            acts.promise(verdict)
+        if acts.orphan_slots():
+            self.begin("tend the slots", acts.tend_standby)
+        elif me.streaming and not self.node.here.control.in_unit():
+            self.begin("restart in its unit", acts.restart_in_unit)
 
     def _unserved(self, action: str, me: NodeState) -> float:
         """For how long a standby that should stream has not."""

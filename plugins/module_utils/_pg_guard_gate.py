@@ -16,10 +16,11 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import
 
 def judge(config: Config, data: DataDirectory, control: Control, memory: Memory) -> Gate:
     """Whether what is in the data directory may be started, and what is put right before; raises OSError and ValueError."""
-    if control.written_on and forked(config.node, control.written_on, memory.promise, config.alone):
+    wrote = control.written_on
+    if wrote and forked(config.node, wrote, memory.promise, memory.joined is not None, config.alone):
         return Gate(
             False,
-            f"somebody promoted {data.path} to timeline {control.written_on}, for which {config.node} was not elected"
+            f"somebody promoted {data.path} to timeline {wrote}, for which {config.node} was not elected"
             f" (it promised {memory.promise or 'nothing'}); its guard copies it afresh",
         )
     return gate(

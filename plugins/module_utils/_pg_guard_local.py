@@ -104,8 +104,8 @@ class Observer:
             self._again.clear()
             try:
                 found = self.look_once()
-            except OSError as error:
-                # A disk that cannot be read says nothing of what is on it.
+            except (OSError, ValueError, KeyError) as error:
+                # A disk that cannot be read, or a file that makes no sense, says nothing of what is there.
                 found = self._look._replace(at=time.monotonic(), rank_final=False, error=str(error))
             with self._looked:
                 self._look = found

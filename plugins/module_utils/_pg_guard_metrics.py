@@ -69,11 +69,20 @@ def exposition(me: NodeState) -> str:
         "standby_flush_lsn_bytes",
         "How far a standby has what this primary wrote.",
         [
-            ({"standby": one.name, "state": one.state, "sync_state": one.sync_state}, one.flush_lsn)
-            for one in me.standbys
+            ({"standby": name, "state": state, "sync_state": sync_state}, lsn)
+            for (name, state, sync_state), lsn in _flushed(me).items()
         ],
     )
     return "\n".join(lines) + "\n"
+
+
+def _flushed(me: NodeState) -> t.Dict[t.Tuple[str, str, str], int]:
+    """By labels, each once: a standby that connects anew has two walsenders for a moment."""
+    found: t.Dict[t.Tuple[str, str, str], int] = {}
+    for one in me.standbys:
+        labels = (one.name, one.state, one.sync_state)
+        found[labels] = max(one.flush_lsn, found.get(labels, 0))
+    return found
 
 
 def _number(value: t.Union[int, float, bool]) -> str:

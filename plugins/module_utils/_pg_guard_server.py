@@ -97,7 +97,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _BODY_LIMIT:
+        if not (length.isascii() and length.isdigit()) or int(length) > _BODY_LIMIT:
             self.close_connection = True
             self._answer(413, "a ballot is some hundred bytes\n", "text/plain")
             return
@@ -175,4 +175,5 @@ def _waiting(query: str) -> t.Tuple[int, float]:
         after, wait = int(asked.get("after", ["0"])[0]), float(asked.get("wait", ["0"])[0])
     except ValueError:
         return 0, 0.0
-    return after, min(max(wait, 0.0), _WAIT_LIMIT_SECONDS)
+    # Written so that what is no number at all is no wait.
+    return after, min(wait, _WAIT_LIMIT_SECONDS) if wait > 0 else 0.0

@@ -76,7 +76,8 @@ def describe(
         # Copied or rewound, and not consistent yet: this is how far it has to get.
         rank = look.control.consistent_at
     # A timeline that nobody was elected for is a fork, and no claim to be made to others.
-    known = rank if rank and (role != "primary" or elected) else None
+    writes = status is not None and not status.in_recovery
+    known = rank if rank and (elected or not writes) else None
     return NodeState(
         node=node,
         role=role,

@@ -76,7 +76,8 @@ class Peer:
         """What the guard says of its node. With wait_seconds it answers when something changes, and at the latest after so long."""
         path = f"/state?after={self._version}&wait={wait_seconds:g}" if wait_seconds else "/state"
         state = self._ask("GET", path, None, self.timeout_seconds + wait_seconds)
-        self._version = int(state.get("version", 0))
+        version = state.get("version")
+        self._version = version if isinstance(version, int) else 0
         return state
 
     def post(self, path: str, body: t.Mapping[str, t.Any]) -> State:
@@ -109,7 +110,9 @@ class Peer:
             raise OSError(f"{self.name} does not answer as a guard does ({type(broken).__name__})") from broken
 
     def _once(self, method: str, path: str, body: t.Optional[bytes], deadline: float) -> State:
-        connection = self._connection or self._connect(deadline)
+        # A guard that closed after its last answer has left no socket.
+        kept = self._connection if self._connection and self._connection.sock else None
+        connection = kept or self._connect(deadline)
         self._connection = connection
         connection.sock.settimeout(_left(deadline))
         connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})

@@ -134,17 +134,18 @@ def _unfinished(
     return Upstream("wait", f"{me.node} connects to {writer.node} for {me.rank}", writer.node, promise)
 
 
-def forked(node: str, timeline: int, promise: t.Optional[Promise], alone: bool) -> bool:
+def forked(node: str, timeline: int, promise: t.Optional[Promise], joined: bool, alone: bool) -> bool:
     """Whether data that its own server wrote on this timeline, out of recovery, is a fork: nobody elected the node for it.
 
     A timeline counts for more than any position, so a fork that counted would win over what was acknowledged meanwhile. `alone` in its
-    configuration a node has nobody to fork from, and the first timeline is the one on which every cluster begins.
+    configuration a node has nobody to fork from, the first timeline is the one on which every cluster begins, and a node that neither
+    `joined` nor promised anything has never been guarded.
     """
     if alone or timeline <= 1:
         return False
-    if promise is None or promise.timeline < timeline:
-        return True
-    return promise.timeline == timeline and promise.candidate != node
+    if promise is None:
+        return joined
+    return promise.timeline < timeline or (promise.timeline == timeline and promise.candidate != node)
 
 
 def gate(

@@ -149,7 +149,10 @@ class Cluster:
 
     def unit_folder(self, node: str) -> str:
         """The control group of PostgreSQL on a node, as a folder there."""
-        return "/sys/fs/cgroup" + self.lab.on(node, f"systemctl show --property=ControlGroup --value {UNIT}").strip()
+        group = self.lab.on(node, f"systemctl show --property=ControlGroup --value {UNIT}").strip()
+        # An empty one would be the whole host.
+        assert group.endswith(UNIT), f"PostgreSQL of {node} does not run in {UNIT}"
+        return f"/sys/fs/cgroup{group}"
 
     def postmaster(self, node: str) -> int:
         """The number of PostgreSQL's first process on a node."""
@@ -259,8 +262,8 @@ class Found:
 
 # What a story may have left on a node: a frozen or stopped PostgreSQL, a guard that was stopped.
 _MEND = f"""
-group=/sys/fs/cgroup$(systemctl show --property=ControlGroup --value {UNIT})
-[ "$(cat $group/cgroup.freeze 2>/dev/null)" != 1 ] || echo 0 > $group/cgroup.freeze
+group=$(systemctl show --property=ControlGroup --value {UNIT})
+[ -z "$group" ] || [ "$(cat /sys/fs/cgroup$group/cgroup.freeze 2>/dev/null)" != 1 ] || echo 0 > /sys/fs/cgroup$group/cgroup.freeze
 pkill -CONT -u postgres -x postgres
 systemctl is-active --quiet escala-pg-guard || systemctl start escala-pg-guard
 true

@@ -27,6 +27,8 @@ def test_it_is_noticed_and_another_node_writes_within_10_s(whole_cluster: Cluste
         what,
         lambda primary: whole_cluster.lab.on(primary, f"kill -STOP {process}"),
         lambda primary: whole_cluster.lab.on(primary, f"kill -CONT {process}", check=False),
+        # Sessions that are open go on until the guard ends them.
+        lasts=RTO_SECONDS,
     )
     noticed = found.last_open(old)
     record("postmaster_stopped_noticed", noticed, "s", NOTICED_SECONDS, what=f"{what}: killed after", of=MANAGER)
