@@ -38,4 +38,4 @@ def sanity(session: nox.Session) -> None:
 @nox.session
 def lab(session: nox.Session) -> None:
     """Molecule scenarios and stories on the lab, which takes root."""
-    _steps(session, "lab", "fresh", "single_server", "etapa_1_nginx", "etapa_1_haproxy", "stories", "lab-cli")
+    _steps(session, "lab", "single_server", "etapa_1_nginx", "etapa_1_haproxy", "stories", "etapa_3", "lab-cli")

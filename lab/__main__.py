@@ -78,10 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb(
         "up",
         "boot the hosts of a topology, or repair what a crash left",
-        lambda a: lifecycle.up(a.topology),
+        lambda a: lifecycle.up(a.topology, a.fresh),
         patience_seconds=0,
     )
     sub.add_argument("--topology", default="default", metavar="NAME")
+    sub.add_argument("--fresh", action="store_true", help="hosts that are booted begin as untouched Debian")
     sub = verb(
         "down",
         "shut the hosts down and take the network away",

@@ -13,6 +13,9 @@ from lab.topology import Topology
 
 _APPLICATION = CHECKOUT / "examples" / "tenant_app"
 
+# Written by lab/playbooks/load_cluster.yml, and read by the inventory's group_vars.
+CLUSTER_LOADED = STATE / "inventory" / "state" / "cluster_loaded"
+
 
 def ensure_keys(topology: Topology) -> None:
     """One ssh key to enter with and one host key a host, kept until the lab is purged; the host keys become known."""
@@ -89,6 +92,14 @@ def write(topology: Topology) -> None:
         + "\n"
     )
     os.replace(draft, INVENTORY / "hosts.yml")
+
+
+def cluster_is_loaded(loaded: bool) -> None:
+    """Have the inventory point the application at the cluster, or at the old server: whichever has the data of these disks."""
+    if loaded:
+        CLUSTER_LOADED.touch()
+    else:
+        CLUSTER_LOADED.unlink(missing_ok=True)
 
 
 def _kept_with_the_lab() -> dict[Path, Path]:

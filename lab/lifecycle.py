@@ -30,8 +30,11 @@ def machines(found: Topology) -> list[Machine]:
     return [Machine(host, found) for host in found.hosts.values()]
 
 
-def up(name: str) -> None:
-    """Boot a topology; hosts that run already are left alone, and what a crash left half done is repaired."""
+def up(name: str, fresh: bool = False) -> None:
+    """Boot a topology; hosts that run already are left alone, and what a crash left half done is repaired.
+
+    With `fresh` those that are booted begin as untouched Debian.
+    """
     wanted = topology.load(name)
     saved = state.read()
     if saved.topology and saved.topology != name:
@@ -57,6 +60,8 @@ def up(name: str) -> None:
     network.apply(saved.faults)
     hosts = machines(wanted)
     off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
+    if fresh:
+        _wipe(off, saved)
     _boot(off, saved)
     for machine in hosts:
         if machine not in off and machine.state() == "running":
@@ -116,6 +121,9 @@ def snapshot(name: str) -> None:
     volumes = STATE / "snapshots" / name
     shutil.rmtree(volumes, ignore_errors=True)
     layer.mkdir(parents=True)
+    if inventory.CLUSTER_LOADED.exists():
+        volumes.mkdir(parents=True)
+        (volumes / inventory.CLUSTER_LOADED.name).touch()
     for machine in hosts:
         kept = layer / machine.host.name
         (machine.disk / "upper").rename(kept)
@@ -146,11 +154,22 @@ def restore(name: str) -> None:
         )
         if name != FRESH:
             _copy_volumes(STATE / "snapshots" / name / machine.host.name, machine.disk / "volumes")
+    inventory.cluster_is_loaded((STATE / "snapshots" / name / inventory.CLUSTER_LOADED.name).exists())
     saved.faults = []
     saved.save()
     _collect(saved)
     network.apply(saved.faults)
     _boot(hosts, saved)
+
+
+def _wipe(hosts: list[Machine], saved: State) -> None:
+    """Have hosts that are off begin as untouched Debian."""
+    for machine in hosts:
+        machine.wipe()
+        saved.layers[machine.host.name] = saved.layers[machine.host.name][-1:]
+    inventory.cluster_is_loaded(False)
+    saved.save()
+    _collect(saved)
 
 
 def _collect(saved: State) -> None:

@@ -99,14 +99,19 @@ def _scenario(name: str, *after: str) -> Step:
 
 
 STEPS = (
-    Step("lab", "the hosts of etapa 1", _lab("up", "--topology", "small"), preparation, shown=True),
-    Step("fresh", "those hosts as untouched Debian", _lab("restore", "fresh"), preparation, needs=("lab",), shown=True),
+    Step(
+        "lab",
+        "the hosts of etapa 1, as untouched Debian",
+        ["sh", "-c", "python -m lab down && python -m lab up --topology small --fresh"],
+        preparation,
+        shown=True,
+    ),
     Step(
         "single-server",
         "the customer's single server, which every etapa starts from",
         _lab("converge", "--until", "legacy"),
         preparation,
-        needs=("fresh",),
+        needs=("lab",),
         shown=True,
     ),
     Step(
@@ -143,12 +148,23 @@ STEPS = (
         "either_engine",
     ),
     Step(
+        "data-nodes",
+        "the hosts of etapa 3 beside them",
+        _lab("up", "--topology", "database", "--fresh"),
+        preparation,
+        needs=("single-server",),
+        after=("stories-haproxy",),
+        shown=True,
+    ),
+    _scenario("etapa_3", "data-nodes"),
+    _stories("stories-etapa-3", "stories of the database", "haproxy", "etapa_3", "etapa_3", "-m", "etapa_3"),
+    Step(
         "lab-cli",
         "the lab itself: what it refuses, what it repairs",
         _pytest("tests/lab_cli", "-v"),
         pytest_tests,
         needs=("lab",),
-        after=("stories-haproxy",),
+        after=("stories-etapa-3",),
         shown=True,
     ),
 )

@@ -223,7 +223,7 @@ class Acts:
     def tend_catalogue(self) -> bool:
         """Bring repmgr's catalogue up to date with this node as primary; whether there is one."""
         config = self._node.config
-        found = self._node.here.server.catalogue(config.repmgr_database or "", config.node, _SQL_SECONDS)
+        found = self._node.here.server.catalogue(config.catalogue_database or "", config.node, _SQL_SECONDS)
         if found:
             self._node.say("catalogue", f"repmgr's catalogue has {config.node} as primary")
         return found

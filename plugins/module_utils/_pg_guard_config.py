@@ -61,7 +61,7 @@ class Config(t.NamedTuple):
     postgresql: t.Optional[PostgreSQL]
     automatic: bool
     continue_alone: bool
-    repmgr_database: t.Optional[str]
+    catalogue_database: t.Optional[str]
 
     @property
     def addresses(self) -> t.Dict[str, str]:

@@ -202,7 +202,7 @@ class Guard:
             free_mib = (me.disk_free_bytes or 0) // 2**20
             node.say("disk", f"The disk of the data has {free_mib} MiB left, so {target} takes over", ERROR)
             self.hand_over(target)
-        elif node.config.repmgr_database and self._catalogued != me.timeline and now >= self._catalogue_at:
+        elif node.config.catalogue_database and self._catalogued != me.timeline and now >= self._catalogue_at:
             self._catalogue_at = now + _CATALOGUE_AGAIN_SECONDS
             self.begin("bring repmgr's catalogue up to date", self._catalogue)
 

@@ -170,7 +170,7 @@ def budget(platform: Platform) -> Faults:
                 max(len(platform.groups.get(APPLICATIONS, ())), whole(pooler.setting(_HOSTS_MAXIMUM)) or 0),
                 limit,
                 pooler.setting("pgbouncer_reserved_connections"),
-                {"count": instances, "pool_size": 10 if pool_size is None else pool_size},
+                {"count": instances, "pool_size": 5 if pool_size is None else pool_size},
                 pooler.setting("pgbouncer_max_client_connections"),
             )
         except ValueError as error:

@@ -38,10 +38,19 @@ def _bare_hop(target: str) -> Iterator[str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(relay.pid, signal.SIGKILL)
         relay.wait()
+        # The processes of its connections are nobody's to wait for, and listen until they are gone.
+        eventually(f"the hop to {target} is gone", lambda: _closed(port), within=5, every=0.01)
 
 
 def _listens(port: int) -> bool:
     with socket.create_connection((_HERE, port), 1):
+        return True
+
+
+def _closed(port: int) -> bool:
+    try:
+        return not _listens(port)
+    except ConnectionRefusedError:
         return True
 
 
