@@ -12,9 +12,10 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Upstream, forked, synchronous_names
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Upstream, synchronous_names
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import slot_name
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_gate import is_fork
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
 
 _SQL_SECONDS = 3.0
@@ -59,8 +60,7 @@ class Acts:
         at_rest = look.control.written_on if look.control else None
         # A server that answers knows better than what was on its disk at the last checkpoint.
         timeline = look.status.written_timeline if look.status else at_rest
-        memory = self._node.memory
-        if not timeline or not forked(config.node, timeline, memory.promise, memory.joined is not None, config.alone):
+        if not timeline or not is_fork(config, timeline, self._node.memory):
             return ""
         return f"somebody promoted it to timeline {timeline}, for which {config.node} was not elected"
 
@@ -68,8 +68,9 @@ class Acts:
         """Have data that is a fork never count again, whatever happens now; a fresh copy takes its place."""
         node, postgres = self._node, self._node.here
         try:
-            node.memory.forgets_joined()
+            # In this order: what has lost its mark and is remembered as part of the cluster is found out again.
             postgres.data.mark_rewind(True)
+            node.memory.forgets_joined()
         finally:
             self.kill(f"{reason}; what it wrote there was acknowledged by nobody else, and is copied over")
 

@@ -18,7 +18,6 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Promise,
     Vote,
     elected,
-    forked,
     next_timeline,
     stands_before,
     vote,
@@ -64,14 +63,13 @@ class Ballots:
             if not verdict.granted or verdict.promise is None:
                 node.say("vote", f"No vote for {ballot.candidate}, timeline {ballot.timeline}: {verdict.reason}")
                 return self._vote(False, verdict.reason)
-            before = node.memory.promise
             node.memory.promised(verdict.promise)
             node.memory.learned(verdict.quorum)
             if verdict.fence:
                 self._acts.kill(f"{ballot.candidate} is to be primary of timeline {ballot.timeline}")
             node.say("vote", f"{verdict.reason}; until then this node follows nobody")
             self._stop_receiving(deadline)
-            if not verdict.fence and self._writes(before):
+            if not verdict.fence and self._writes():
                 return self._vote(False, "it was no standby when it was looked at again")
             return self._vote(True, verdict.reason)
         finally:
@@ -114,6 +112,7 @@ class Ballots:
                     f"Won timeline {ballot.timeline} too late: {node.config.node} has promised {node.memory.promise}",
                 )
                 return
+            node.memory.won(ballot.timeline)
             self._acts.promote(ballot.timeline, _PROMOTE_SECONDS)
         node.publish()
 
@@ -207,15 +206,15 @@ class Ballots:
             return False
         return stands_before(mine.candidate, mine.rank, other.candidate, other.rank, self._node.rules)
 
-    def _writes(self, before: t.Optional[Promise]) -> bool:
+    def _writes(self) -> bool:
         """Whether the server turns out to be no standby, which is ended: promoted by somebody, or elected before the guard looked."""
         node = self._node
         status = node.postgres.observer.look.status if node.postgres else None
         if status is None or status.in_recovery:
             return False
-        wrote = status.written_timeline or 0
-        if forked(node.config.node, wrote, before, node.memory.joined is not None, node.config.alone):
-            self._acts.condemn("somebody promoted it, nobody elected it")
+        fork = self._acts.fork()
+        if fork:
+            self._acts.condemn(fork)
         else:
             self._acts.kill("it has promised a later timeline")
         return True

@@ -9,6 +9,7 @@ import json
 import os
 import typing as t
 
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Rules
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity
 
 PATH = "/etc/escala/pg-guard.json"
@@ -68,11 +69,6 @@ class Config(t.NamedTuple):
         return {**self.data_nodes, **self.witnesses}
 
     @property
-    def alone(self) -> bool:
-        """Whether there is no other node to agree with."""
-        return len(self.addresses) == 1
-
-    @property
     def peers(self) -> t.Dict[str, str]:
         """The addresses of all others."""
         return {name: address for name, address in self.addresses.items() if name != self.node}
@@ -114,6 +110,21 @@ def read_config(path: str = "") -> Config:
     """Raises OSError and ValueError."""
     with open(path or os.environ.get("ESCALA_PG_GUARD_CONFIG", PATH), encoding="utf-8") as file:
         return config_from(file.read())
+
+
+def rules_of(config: Config) -> Rules:
+    """The rules that all nodes of this configuration share."""
+    timings = config.timings
+    return Rules(
+        nodes=tuple(config.data_nodes),
+        witnesses=tuple(config.witnesses),
+        automatic=config.automatic,
+        fresh_seconds=timings.primary_fresh_seconds,
+        silent_seconds=timings.primary_silent_seconds,
+        alone_seconds=timings.alone_seconds,
+        hung_seconds=timings.hung_seconds,
+        stand_delay_seconds=timings.stand_delay_seconds,
+    )
 
 
 def slot_name(node: str) -> str:

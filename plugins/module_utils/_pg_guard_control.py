@@ -84,7 +84,9 @@ class Control:
 
         A process that waits for a disk ends when the disk answers, without another instruction of its own.
         """
-        self._kill_outside()
+        # A disk that cannot be read must not keep the unit from being killed.
+        with contextlib.suppress(OSError):
+            self._kill_outside()
         if not self._inside():
             self._cgroup = self._find_cgroup()
         deadline = time.monotonic() + _KILL_SECONDS
@@ -166,7 +168,7 @@ class Control:
         return os.path.join(parent, f".{name}.{suffix}")
 
     def _find_cgroup(self) -> str:
-        with contextlib.suppress(ActError):
+        with contextlib.suppress(ActError, OSError):
             path = _run("systemctl", "show", "--property=ControlGroup", "--value", self._postgresql.unit).strip()
             if path:
                 return _CGROUPS + path
@@ -182,10 +184,16 @@ class Control:
             return []
 
     def in_unit(self) -> bool:
-        """Whether the server runs in its unit, and not on somebody's own account."""
-        if not self._inside():
-            self._cgroup = self._find_cgroup()
-        return self._data.postmaster() in self._inside()
+        """Whether the server runs in its unit and not on somebody's own account, as far as that can be known."""
+        postmaster = self._data.postmaster()
+        if postmaster is None:
+            return True
+        try:
+            with open(f"/proc/{postmaster}/cgroup", encoding="ascii") as file:
+                groups = [line.strip() for line in file if line.startswith("0::/")]
+        except OSError:
+            return True
+        return not groups or any(group.endswith(f"/{self._postgresql.unit}") for group in groups)
 
     def _kill_outside(self) -> t.List[int]:
         left = self._outside()

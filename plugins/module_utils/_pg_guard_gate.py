@@ -9,19 +9,25 @@ import os
 import sys
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Gate, forked, gate
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config, rules_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import Control, DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import Memory
+
+
+def is_fork(config: Config, timeline: int, memory: Memory) -> bool:
+    """Whether what this node's server wrote on a timeline was written without an election, by what its guard remembers."""
+    alone = rules_of(config).voting(memory.quorum) == (config.node,)
+    return forked(timeline, memory.elected, memory.joined is not None or memory.promise is not None, alone)
 
 
 def judge(config: Config, data: DataDirectory, control: Control, memory: Memory) -> Gate:
     """Whether what is in the data directory may be started, and what is put right before; raises OSError and ValueError."""
     wrote = control.written_on
-    if wrote and forked(config.node, wrote, memory.promise, memory.joined is not None, config.alone):
+    if wrote and is_fork(config, wrote, memory):
         return Gate(
             False,
             f"somebody promoted {data.path} to timeline {wrote}, for which {config.node} was not elected"
-            f" (it promised {memory.promise or 'nothing'}); its guard copies it afresh",
+            f" (last it was for {memory.elected or 'none'}); its guard copies it afresh",
         )
     return gate(
         memory.promise,

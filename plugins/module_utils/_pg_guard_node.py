@@ -10,8 +10,8 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import NodeState, Rules
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import MEMORY_DIRECTORY, Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import NodeState
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import MEMORY_DIRECTORY, Config, rules_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import Control
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Observer
@@ -116,18 +116,3 @@ class Node:
             self._said[subject] = text
             sys.stderr.write(f"{level}{text}\n")
             sys.stderr.flush()
-
-
-def rules_of(config: Config) -> Rules:
-    """The rules that all nodes of this configuration share."""
-    timings = config.timings
-    return Rules(
-        nodes=tuple(config.data_nodes),
-        witnesses=tuple(config.witnesses),
-        automatic=config.automatic,
-        fresh_seconds=timings.primary_fresh_seconds,
-        silent_seconds=timings.primary_silent_seconds,
-        alone_seconds=timings.alone_seconds,
-        hung_seconds=timings.hung_seconds,
-        stand_delay_seconds=timings.stand_delay_seconds,
-    )

@@ -32,6 +32,7 @@ class Memory:
         self._promise = promise_from(self._read("promise.json"))
         self._quorum = quorum_from(self._read("quorum.json"))
         self._joined: t.Optional[str] = self._read("joined.json")
+        self._elected: t.Optional[int] = self._read("elected.json")
 
     @property
     def promise(self) -> t.Optional[Promise]:
@@ -45,6 +46,18 @@ class Memory:
     def joined(self) -> t.Optional[str]:
         """The system identifier of the cluster whose data this node has had, None where it never had any."""
         return self._joined
+
+    @property
+    def elected(self) -> t.Optional[int]:
+        """The timeline for which this node was last elected, None where it never was."""
+        return self._elected
+
+    def won(self, timeline: int) -> None:
+        """Keep that this node was elected for a timeline; to be called before it is promoted to it."""
+        with self._lock:
+            if self._elected != timeline:
+                self._write("elected.json", timeline)
+                self._elected = timeline
 
     def promised(self, promise: Promise) -> None:
         """Keep a promise; raises ValueError for one that goes back behind an earlier one."""

@@ -19,6 +19,7 @@ import urllib.parse
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity, server_context
 
 _BODY_LIMIT = 1 << 16
+_LENGTH_DIGITS = 10
 _WAIT_LIMIT_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
 _HANDSHAKE_SECONDS = 2.0
@@ -97,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or int(length) > _BODY_LIMIT:
+        if not (length.isascii() and length.isdigit() and len(length) < _LENGTH_DIGITS) or int(length) > _BODY_LIMIT:
             self.close_connection = True
             self._answer(413, "a ballot is some hundred bytes\n", "text/plain")
             return

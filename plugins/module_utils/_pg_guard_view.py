@@ -61,7 +61,10 @@ def role_of(look: Look, situation: Situation) -> str:
 def elected_here(node: str, look: Look, memory: Memory) -> bool:
     """Whether this node was elected for the timeline that it is on; a server that somebody else promoted was not."""
     promise = memory.promise
-    return bool(promise and look.rank and promise.candidate == node and promise.timeline == look.rank.timeline)
+    # A vote for somebody else since then ends it.
+    return bool(
+        promise and look.rank and promise.candidate == node and promise.timeline == look.rank.timeline == memory.elected
+    )
 
 
 def describe(
@@ -154,7 +157,7 @@ class Peers:
                 state = state_from(peer.state(wait_seconds))
                 if state.node != peer.name:
                     raise ValueError(f"{state.node} answers for {peer.name}")
-            except (OSError, ValueError):
+            except (OSError, ValueError, OverflowError):
                 wait_seconds = 0.0
                 time.sleep(max(0.05, self._config.timings.heartbeat_seconds - (time.monotonic() - asked_at)))
                 continue

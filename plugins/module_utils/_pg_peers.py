@@ -105,7 +105,7 @@ class Peer:
         except OSError:
             self.close()
             raise
-        except (http.client.HTTPException, ValueError) as broken:
+        except (http.client.HTTPException, ValueError, RecursionError) as broken:
             self.close()
             raise OSError(f"{self.name} does not answer as a guard does ({type(broken).__name__})") from broken
 

@@ -8,7 +8,7 @@ import threading
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_node
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Heard, NodeState, Rank, Standby
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import config_from
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Timings, config_from
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import Control, DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Look
@@ -16,7 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slo
 
 IDENTIFIER = "7400000000000000001"
 PID = 4242
-IN_PRODUCTION, SHUT_DOWN = 6, 1
+IN_PRODUCTION = 6
 
 POSTGRESQL = {
     "version": 17,
@@ -40,20 +40,11 @@ VALUES = {
     "listen_address": "192.0.2.11",
     "port": 5433,
     "identity": {"ca_file": "ca.pem", "certificate_file": "me.crt", "key_file": "me.key"},
-    "timings": {
-        "heartbeat": 0.4,
-        "request_timeout": 0.2,
-        "primary_silent": 2.5,
-        "primary_fresh": 2.0,
-        "alone": 4.0,
-        "hung": 3.0,
-        "stand_delay": 1.0,
-        "tick": 0.2,
-        "probe": 1.0,
-    },
+    "timings": {**Timings()._asdict(), "request_timeout_seconds": 0.2},
     "postgresql": POSTGRESQL,
     "automatic": True,
     "continue_alone": False,
+    "catalogue_database": None,
 }
 
 
@@ -124,11 +115,12 @@ def look(found=None, timeline=2, **changes):
     return base._replace(**changes)
 
 
-def write_control(data, identifier=int(IDENTIFIER), state=IN_PRODUCTION, lsn=0, timeline=0):
+def write_control(data, identifier=int(IDENTIFIER), state=IN_PRODUCTION, lsn=0, timeline=0, checkpoint=1):
     """A pg_control as PostgreSQL 15 to 18 lay it out, of which only what the guard reads is filled in."""
     content = bytearray(b"\xaa" * 8192)
     struct.pack_into("<Q", content, 0, identifier)
     struct.pack_into("<I", content, 16, state)
+    struct.pack_into("<I", content, 48, checkpoint)
     struct.pack_into("<QI", content, 136, lsn, timeline)
     (data / "global").mkdir(parents=True, exist_ok=True)
     (data / "global" / "pg_control").write_bytes(content)
@@ -174,6 +166,7 @@ class Server:
     def __init__(self, world):
         self.world = world
         self.broken = {}
+        self.has_catalogue = True
         self.comes_out_on = None
         self.leaves_recovery = True
 
@@ -197,6 +190,10 @@ class Server:
         self._do("status")
         return primary_status(self.comes_out_on)
 
+    def catalogue(self, database, primary, _limit_seconds):
+        self._do(f"catalogue {database} {primary}")
+        return self.has_catalogue
+
     def checkpoint(self, _limit_seconds):
         self._do("checkpoint")
 
@@ -213,6 +210,7 @@ class Unit:
     def __init__(self, world):
         self.world = world
         self.dies = True
+        self.by_unit = True
         self.receiving = [False]
         self.broken = {}
 
@@ -236,6 +234,9 @@ class Unit:
         self._do("kill")
         self.world.observer.alive = not self.dies
         return self.dies
+
+    def in_unit(self):
+        return self.by_unit
 
     def thaw(self):
         pass
@@ -296,29 +297,43 @@ class Others:
         return OtherGuard(self.answers.get(name, lambda _ballot: OSError("no answer")), self.asked)
 
 
+class Journal(list):
+    """What was done, for whom it is told at the moment in which it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.hooks = []
+
+    def append(self, what):
+        super().append(what)
+        for hook in self.hooks:
+            hook(what)
+
+
 class World:
     """What one guard has around it. `did` is all that was done, in order."""
 
     def __init__(self, tmp_path, monkeypatch):
-        self.did = []
+        self.did = Journal()
         self.directory = tmp_path / "memory"
         self.directory.mkdir()
         self.path = tmp_path / "main"
         (self.path / "pg_wal").mkdir(parents=True)
         self.observer, self.server, self.control = Observer(self), Server(self), Unit(self)
         self.data = Data(str(self.path))
+        write_control(self.path)
         self.peers = Others()
         monkeypatch.setattr(_pg_guard_node, "Postgres", lambda _config, _seen: self)
         monkeypatch.setattr(_pg_guard_node, "Peers", lambda _config, _changed: self.peers)
 
     def stands(self, *, timeline=2, joined=True, **changes):
-        """This node is a standby that has all it can have."""
+        """Make this node a standby that has all it can have."""
         self.observer.look = look(status(**changes), timeline)
         if joined:
             self.remember("joined", IDENTIFIER)
 
     def leads(self, timeline=2, elected=True, **changes):
-        """This node is primary, elected where nothing else is said."""
+        """Make this node primary, elected where nothing else is said."""
         self.observer.look = look(primary_status(timeline, **changes), timeline)
         self.remember("joined", IDENTIFIER)
         if elected:
@@ -339,14 +354,7 @@ class World:
     def each_time(self, act, take):
         """The results of `take` from each time that something was done, taken at that very moment."""
         taken = []
-
-        class Journal(list):
-            def append(self, what):
-                super().append(what)
-                if what.startswith(act):
-                    taken.append(take())
-
-        self.did = Journal(self.did)
+        self.did.hooks.append(lambda what: taken.append(take()) if what.startswith(act) else None)
         return taken
 
 

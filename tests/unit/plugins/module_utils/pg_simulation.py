@@ -40,6 +40,8 @@ class Node:
         self.has_data, self.joined, self.broken = False, False, False
         self.promise, self.quorum, self.conninfo, self.names = None, pg.Quorum(), None, ""
         self.signal, self.minimum = True, 0
+        # The timeline on which its own server was last out of recovery, and whether somebody promoted it to that past its guard.
+        self.wrote, self.by_hand = None, False
         self.up, self.guard, self.frozen, self.stuck = True, True, False, False
         self.waits = 0
         self.forget()
@@ -142,6 +144,29 @@ class Cluster:
             node.guard, node.started = True, self.step
             self._guard_starts(node)
 
+    def promote_by_hand(self, name):
+        """Somebody promotes a standby whose guard is off. Nobody follows it there, so what it writes is never acknowledged.
+
+        Its guard will discard all that it has, so this is the loss of a disk. The cluster is made for one at a time, and not of the last.
+        """
+        node = self.nodes[name]
+        caught_up = self.step >= node.settles and len(node.wal) >= node.minimum
+        if node.guard or not node.alive or node.postgres != "standby" or not caught_up:
+            return
+        others = [self.nodes[one] for one in self.rules.nodes if one != name and one not in self._newest_quorum().out]
+        if len(self.nodes) > 1 and not (others and all(one.joined and not one.by_hand for one in others)):
+            return
+        target = self._target(node)
+        takes = target + 1
+        while takes in node.histories:
+            takes += 1
+        self.note(f"{name} is promoted by hand to timeline {takes} at {len(node.wal)}")
+        self._stop_receiving(node)
+        node.files.add((takes, max(len(node.wal) - 1, 0) // SEGMENT))
+        node.histories[takes] = (*node.histories.get(target, ()), (target, len(node.wal)))
+        node.postgres, node.timeline, node.acks, node.signal = "primary", takes, {}, False
+        node.wrote, node.by_hand = takes, True
+
     def cut(self, source, target):
         self.note(f"nothing comes from {source} to {target}")
         self.cuts.add((source, target))
@@ -231,7 +256,7 @@ class Cluster:
         self._acknowledge(node)
 
     def _acknowledge(self, node):
-        if not node.alive or node.postgres != "primary":
+        if not node.alive or node.postgres != "primary" or node.by_hand:
             return
         needed, named = self._confirming(node)
         for commit, position in list(self.pending[node.name].items()):
@@ -286,6 +311,7 @@ class Cluster:
         if gate.clear_upstream:
             node.conninfo = None
         node.signal, node.postgres, node.timeline = True, "standby", 0
+        node.wrote, node.by_hand = None, False
         node.settles = self.step + self.random.randint(1, 3)
 
     def _stop_receiving(self, node):
@@ -304,6 +330,7 @@ class Cluster:
         primary = self.nodes[node.conninfo]
         if (
             not (primary.alive and primary.postgres == "primary")
+            or primary.by_hand
             or self._cut(node, primary)
             or self._cut(primary, node)
         ):
@@ -380,6 +407,7 @@ class Cluster:
             self.note(f"{node.name} breaks in its promotion before the history is written")
             return self._stop(node)
         node.histories[takes] = (*node.histories.get(target, ()), (target, len(node.wal)))
+        node.wrote = takes
         self._promoted(node, takes)
         node.signal = False
         if self.halfway and self.random.random() < 0.5:
@@ -404,9 +432,10 @@ class Cluster:
         }
         rank = pg.rank_of(names, max(len(node.wal), node.minimum), known, SEGMENT)
         primary = node.postgres == "primary"
+        elected = node.promise == pg.Promise(node.timeline, node.name)
         hung = primary and node.stuck
         role = {"off": "stopped"}.get(node.postgres, "hung" if hung else node.postgres)
-        timeline = node.timeline if primary else rank.timeline
+        timeline = (node.timeline if elected else 0) if primary else rank.timeline
         final = (
             node.postgres == "standby"
             and self.step >= node.settles
@@ -416,7 +445,7 @@ class Cluster:
         return pg.NodeState(
             node.name,
             role,
-            writable=primary and not hung and self.step >= node.probation,
+            writable=primary and elected and not hung and self.step >= node.probation,
             timeline=timeline,
             lsn=0 if node.postgres == "off" else max(len(node.wal), node.minimum),
             rank_final=final or "rank not final" in self.broken,
@@ -435,6 +464,7 @@ class Cluster:
         )
 
     def _guard(self, node):
+        self._look(node)
         self._read_inbox(node)
         if not node.runs or not node.guard:
             return None
@@ -461,10 +491,32 @@ class Cluster:
             self._as_standby(node, me, heard)
         return None
 
+    def _look(self, node):
+        """Discard a fork, before anything is said of it or it is started."""
+        alone = len(self.nodes) == 1
+        if not node.wrote or node.work:
+            return
+        if "fork counts" not in self.broken and pg.forked(node.name, node.wrote, node.promise, node.joined, alone):
+            self.note(f"{node.name} discards what it wrote on timeline {node.wrote}, having promised {node.promise}")
+            self._fence(node)
+            self._wipe(node)
+            node.joined = False
+        elif node.by_hand and node.promise == pg.Promise(node.wrote, node.name):
+            # Its guard takes it for elected, so it had better have all that an elected one has.
+            node.by_hand = False
+            self._promoted(node, node.wrote)
+
+    def _wipe(self, node):
+        node.wal, node.files, node.histories, node.has_data = [], {(1, 0)}, {}, False
+        node.wrote, node.by_hand = None, False
+
     def _as_primary(self, node, me, heard):
         node.hung_since = (node.hung_since or self.step) if node.stuck else None
         hung = (self.step - node.hung_since) * STEP if node.hung_since else 0.0
         verdict = pg.fence(me, heard, self.rules, hung)
+        if not me.timeline:
+            self.note(f"{node.name} is fenced: nobody elected it")
+            return self._fence(node)
         if verdict.fence and not (verdict.kind == "superseded" and "superseded goes on" in self.broken):
             self.note(f"{node.name} is fenced: {verdict.reason}")
             return self._fence(node)
@@ -592,7 +644,7 @@ class Cluster:
             if verdict.action != "follow" and "wiped nodes count" not in self.broken:
                 node.joined = False
             if verdict.action == "clone":
-                node.wal, node.files, node.histories, node.has_data = [], {(1, 0)}, {}, False
+                self._wipe(node)
             node.work = (verdict, self.step + self.random.randint(1, 6))
 
     def _work(self, node):
@@ -636,7 +688,7 @@ class Cluster:
     def _ruin(self, node):
         """A rewind or a clone that is broken off leaves nothing that starts."""
         if node.work and node.work[0].action != "follow":
-            node.wal, node.files, node.histories, node.has_data = [], {(1, 0)}, {}, False
+            self._wipe(node)
 
     def _leave(self, node):
         target, since = node.handing_over
@@ -714,6 +766,7 @@ FAULTS = (
     "kill",
     "guard_stop",
     "guard_start",
+    "promote_by_hand",
     "cut",
     "isolate",
     "heal",
@@ -740,6 +793,11 @@ def act(cluster, fault, name, other):
         "kill": lambda: cluster.kill_postgres(name) if node.alive else None,
         "guard_stop": lambda: cluster.stop_guard(name) if node.up and node.guard else None,
         "guard_start": lambda: cluster.start_guard(name) if node.up and not node.guard else None,
+        "promote_by_hand": lambda: (
+            (cluster.stop_guard(name) if node.guard else None, cluster.promote_by_hand(name))
+            if node.alive and node.postgres == "standby"
+            else None
+        ),
         "cut": lambda: cluster.cut(name, other) if name != other else None,
         "isolate": lambda: [
             cluster.cut(*pair) for one in cluster.nodes if one != name for pair in ((name, one), (one, name))
@@ -816,7 +874,25 @@ def alone_and_back(cluster):
             cluster.tick(24)
 
 
-PLOTS = (deposed, longer_tail, alone_and_back)
+def promoted_past_its_guard(cluster):
+    """A standby that somebody promoted has the highest timeline of all when the primary dies, and less than what was acknowledged."""
+    old = primary_of(cluster)
+    others = [node for node in cluster.nodes.values() if node.alive and node.postgres == "standby"]
+    if not old or not others:
+        return
+    one = cluster.random.choice(others).name
+    act(cluster, "promote_by_hand", one, one)
+    cluster.tick(cluster.random.randint(2, 8), writes=1.0)
+    cluster.crash(old)
+    if cluster.random.random() < 0.5:
+        cluster.kill_postgres(one)
+    cluster.start_guard(one)
+    cluster.tick(cluster.random.randint(2, 12))
+    cluster.boot(old)
+    cluster.tick(12)
+
+
+PLOTS = (deposed, longer_tail, alone_and_back, promoted_past_its_guard)
 
 
 def storm(cluster, rounds):

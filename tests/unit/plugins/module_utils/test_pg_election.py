@@ -14,11 +14,14 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Quorum,
     Rank,
     Rules,
+    Standby,
     Vote,
     elected,
     fence,
     next_timeline,
+    roomier,
     stand,
+    stands_before,
     upstream,
     vacancy,
     vote,
@@ -308,3 +311,92 @@ def test_a_primary_that_opens_no_session_is_hung_and_one_that_sees_too_few_is_al
     assert fence(writer, {**nearly, "db2": Heard(node("db2"), 4.0)}, RULES, 0)[:2] == (True, "alone")
     assert not fence(writer, {"db2": Heard(None, SILENT)}, Rules(("db1", "db2")), 0).fence
     assert fence(writer, {"db2": Heard(None, 9), "w": Heard(None, 9)}, Rules(("db1", "db2"), ("w",)), 0).kind == "alone"
+
+
+def test_a_primary_that_hangs_is_fenced_when_it_promises_like_one_that_answers():
+    for role in ("primary", "hung"):
+        assert vote(BALLOT, node("db2")._replace(role=role), {}, RULES).fence
+    for role in ("standby", "starting", "stopped", "empty"):
+        assert not vote(BALLOT, node("db2")._replace(role=role), {}, RULES).fence
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "first"),
+    [
+        ((2, 101), (2, 100), True),
+        ((2, 100), (2, 101), False),
+        ((3, 1), (2, 900), True),
+        ((2, 900), (3, 1), False),
+        ((2, 100), (2, 100), True),
+    ],
+)
+def test_of_two_that_stand_at_once_the_one_with_more_goes_first_and_among_equals_the_earlier(mine, others, first):
+    assert stands_before("db1", Rank(*mine), "db2", Rank(*others), RULES) is first
+    # Both come to the same conclusion.
+    assert stands_before("db2", Rank(*others), "db1", Rank(*mine), RULES) is not first
+
+
+FIVE = Rules(("db1", "db2", "db3", "db4", "db5"))
+LATER = Quorum((7, 0), ("db3",))
+
+
+@pytest.mark.parametrize(
+    ("answers", "over"),
+    [
+        ([], False),
+        ([a_vote("db2", quorum=LATER)], True),
+        ([a_vote("db2", quorum=LATER, granted=False)], True),
+        ([a_vote("db2", rank=(2, 101))], True),
+        # It may have more in the end, and is no reason to give up before that is known.
+        ([a_vote("db2", rank=(2, 101), final=False)], False),
+        ([a_vote("db2", rank=(2, 101), granted=False)], False),
+        ([a_vote("db2", granted=False)] * 2, False),
+        ([a_vote("db2", granted=False)] * 3, True),
+        ([a_vote("db2", final=False)] * 4, False),
+    ],
+)
+def test_an_election_is_over_when_no_answer_could_win_it_any_more(answers, over):
+    votes = {"db1": a_vote("db1"), **dict(zip(FIVE.nodes[1:], answers, strict=False))}
+    result = elected(BALLOT, votes, FIVE)
+    assert (result.won, result.over) == (False, over)
+
+
+def test_an_election_that_is_won_is_not_said_to_be_over():
+    result = elected(BALLOT, {"db1": a_vote("db1"), "db2": a_vote("db2")}, RULES)
+    assert (result.won, result.over) == (True, False)
+
+
+MIB = 2**20
+
+
+def full(free=10 * MIB, streaming=("db2", "db3"), **changes):
+    rows = tuple(Standby(name, "streaming", "quorum", 100) for name in streaming)
+    return node("db1", "writer", disk_free_bytes=free, standbys=rows, **changes)
+
+
+def roomy(name, free=900 * MIB, **changes):
+    return node(name, disk_free_bytes=free, **changes)
+
+
+@pytest.mark.parametrize(
+    ("me", "others", "target"),
+    [
+        (full(), heard(roomy("db2"), roomy("db3")), "db2"),
+        (full(free=48 * MIB - 1), heard(roomy("db2", 192 * MIB)), "db2"),
+        (full(free=48 * MIB), heard(roomy("db2")), None),
+        (full(free=None), heard(roomy("db2")), None),
+        (full()._replace(role="standby"), heard(roomy("db2")), None),
+        (full()._replace(writable=False), heard(roomy("db2")), None),
+        # A move would help nobody, or goes to one that cannot take over.
+        (full(), heard(roomy("db2", 192 * MIB - 1), roomy("db3", None)), None),
+        (full(), heard(roomy("db2", 20 * MIB), roomy("db3")), "db3"),
+        (full(streaming=("db3",)), heard(roomy("db2"), roomy("db3")), "db3"),
+        (full(), heard(roomy("db2", role="starting"), roomy("db3")), "db3"),
+        (full(quorum=Quorum((2, 1), ("db2",))), heard(roomy("db2"), roomy("db3")), "db3"),
+        (full(), heard(roomy("db2"), age=2.0), None),
+        (full(), {"db2": Heard(None, SILENT)}, None),
+        (full(), {}, None),
+    ],
+)
+def test_a_primary_without_room_gives_way_to_a_healthy_standby_that_has_some(me, others, target):
+    assert roomier(me, others, RULES) == target

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_files
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Rank
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import (
     Control,
@@ -43,17 +42,53 @@ def wal(path, *names, **contents):
         (path / "pg_wal" / f"{name.removeprefix('t')}.history").write_text(content)
 
 
+@settings(max_examples=40)
 @given(
     st.integers(1, 2**64 - 1),
     st.sampled_from([(1, True), (2, True), (0, False), (3, False), (5, False), (6, False)]),
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
 )
-def test_pg_control_is_read_as_postgresql_lays_it_out(tmp_path_factory, identifier, state, lsn, timeline):
+def test_pg_control_is_read_as_postgresql_lays_it_out(tmp_path_factory, identifier, state, lsn, timeline, checkpoint):
     path = tmp_path_factory.mktemp("main")
-    write_control(path, identifier, state[0], lsn, timeline)
+    write_control(path, identifier, state[0], lsn, timeline, checkpoint)
     consistent = Rank(timeline, lsn) if lsn else None
-    assert DataDirectory(str(path)).control() == Control(str(identifier), state[1], consistent)
+    wrote = checkpoint if state[0] in (1, 3, 6) else None
+    assert DataDirectory(str(path)).control() == Control(str(identifier), state[1], consistent, wrote)
+
+
+def test_a_promotion_is_seen_by_its_history_before_its_first_checkpoint_and_a_copy_is_none(path, data):
+    write_control(path, checkpoint=1)
+    wal(path, t00000002=OF_DB2, t00000003="")
+    assert data.control().written_on == 2
+    (path / "backup_label").touch()
+    assert data.control().written_on is None
+
+
+@pytest.mark.parametrize(("state", "wrote"), [(1, 4), (3, 4), (6, 4), (0, None), (2, None), (4, None), (5, None)])
+def test_only_who_was_last_out_of_recovery_wrote_on_a_timeline_itself(path, data, state, wrote):
+    write_control(path, state=state, checkpoint=4)
+    # That of a former timeline, and a stub, say nothing.
+    wal(path, t00000002=OF_DB2, t00000009="")
+    assert data.control().written_on == wrote
+    wal(path, t00000005=OF_DB2)
+    assert data.control().written_on == (wrote and 5)
+
+
+def test_the_room_is_that_of_the_disk_of_data_or_wal_that_has_less(path, data, monkeypatch):
+    free = {str(path): 3000, str(path / "pg_wal"): 2000}
+    monkeypatch.setattr(os, "statvfs", lambda asked: SimpleNamespace(f_bavail=free[asked], f_frsize=4096))
+    assert data.free_bytes() == 2000 * 4096
+    free[str(path)] = 0
+    assert data.free_bytes() == 0
+
+
+def test_without_data_there_is_no_room_to_tell_of(path, data):
+    assert data.free_bytes() > 0
+    (path / "pg_wal").rmdir()
+    assert data.free_bytes() is None
+    assert DataDirectory(str(path / "nowhere")).free_bytes() is None
 
 
 def test_without_a_pg_control_or_with_half_of_one_there_is_no_data(path, data):
@@ -205,6 +240,7 @@ def test_where_it_streams_from_is_written_last_and_the_rest_is_kept(path, data):
     assert not any(data.upstream_settings().values())
 
 
+@settings(max_examples=40)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])))
 def test_whatever_the_conninfo_it_is_read_back_as_it_was_written(tmp_path_factory, conninfo):
     data = DataDirectory(str(tmp_path_factory.mktemp("main")))
@@ -235,8 +271,3 @@ def test_a_process_is_postgresql_by_its_name_and_while_it_lives(tmp_path, path, 
     finally:
         process.kill()
         process.wait()
-
-
-def test_the_layout_that_is_read_ends_before_the_first_sector_does():
-    assert _pg_guard_files._CONTROL.size == 148
-    assert sys.byteorder == "little"

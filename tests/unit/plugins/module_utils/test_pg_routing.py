@@ -12,6 +12,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Promise,
     Quorum,
     Rules,
+    forked,
     gate,
     route,
     upstream,
@@ -200,3 +201,25 @@ def test_a_primary_alone_in_its_quorum_confirms_itself():
     assert route(heard(WRITER), Rules(("db1",)), 10).writer == "db1"
     assert route(heard(WRITER), RULES, 10).writer is None
     assert route(heard(WRITER._replace(quorum=Quorum((4, 0), ("db2", "db3")))), RULES, 10).writer == "db1"
+
+
+@pytest.mark.parametrize(
+    ("promise", "fork"),
+    [
+        (None, "joined"),
+        (Promise(2, "db1"), "always"),
+        (Promise(2, "db2"), "always"),
+        (Promise(3, "db1"), "never"),
+        (Promise(3, "db2"), "always"),
+        # What it was elected for is no fork because it has promised more since.
+        (Promise(4, "db1"), "never"),
+        (Promise(4, "db2"), "never"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("joined", [True, False], ids=["joined", "never joined"])
+def test_what_a_node_wrote_on_a_timeline_that_it_was_not_elected_for_is_a_fork(promise, fork, joined):
+    assert forked("db1", 3, promise, joined, alone=False) is (fork == "always" or (fork == "joined" and joined))
+    assert not forked("db1", 3, promise, joined, alone=True)
+    assert not forked("db1", 1, promise, joined, alone=False)
+    assert not forked("db1", 1, promise and promise._replace(timeline=1), joined, alone=False)

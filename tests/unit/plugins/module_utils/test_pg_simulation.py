@@ -98,6 +98,7 @@ BROKEN = {
     "follows anyone": SIZES[0],
     "no wait before return": SIZES[1],
     "no majority before alone": SIZES[1],
+    "fork counts": SIZES[0],
     "superseded goes on": SIZES[1],
     "wiped nodes count": SIZES[1],
 }
