@@ -157,7 +157,17 @@ STEPS = (
         shown=True,
     ),
     _scenario("etapa_3", "data-nodes"),
-    _stories("stories-etapa-3", "stories of the database", "haproxy", "etapa_3", "etapa_3", "-m", "etapa_3"),
+    Step(
+        "app-on-cluster",
+        "the application, made to use the cluster",
+        ["env", "ESCALA_LOAD_BALANCER_ENGINE=haproxy", "ansible-playbook", "playbooks/etapa_1_load_balancer.yml"],
+        preparation,
+        needs=("etapa_3",),
+        shown=True,
+    ),
+    _stories(
+        "stories-etapa-3", "stories of the database", "haproxy", "app-on-cluster", "app-on-cluster", "-m", "etapa_3"
+    ),
     Step(
         "lab-cli",
         "the lab itself: what it refuses, what it repairs",

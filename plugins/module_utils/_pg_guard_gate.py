@@ -17,7 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import
 def is_fork(config: Config, timeline: int, memory: Memory) -> bool:
     """Whether what this node's server wrote on a timeline was written without an election, by what its guard remembers."""
     alone = rules_of(config).voting(memory.quorum) == (config.node,)
-    return forked(timeline, memory.elected, memory.joined is not None or memory.promise is not None, alone)
+    return forked(timeline, memory.elected, memory.joined is not None, alone)
 
 
 def judge(config: Config, data: DataDirectory, control: Control, memory: Memory) -> Gate:

@@ -33,6 +33,8 @@ class Memory:
         self._quorum = quorum_from(self._read("quorum.json"))
         self._joined: t.Optional[str] = self._read("joined.json")
         self._elected: t.Optional[int] = self._read("elected.json")
+        if not isinstance(self._elected, (int, type(None))) or not isinstance(self._joined, (str, type(None))):
+            raise ValueError(f"elected.json or joined.json in {directory} is damaged")
 
     @property
     def promise(self) -> t.Optional[Promise]:

@@ -134,14 +134,14 @@ def _unfinished(
     return Upstream("wait", f"{me.node} connects to {writer.node} for {me.rank}", writer.node, promise)
 
 
-def forked(timeline: int, elected: t.Optional[int], guarded: bool, alone: bool) -> bool:
+def forked(timeline: int, elected: t.Optional[int], joined: bool, alone: bool) -> bool:
     """Whether data that its own server wrote on this timeline, out of recovery, is a fork: its node was not elected for just this one.
 
     A timeline counts for more than any position, so a fork that counted would win over what was acknowledged meanwhile; and a number that
     others were promised, or that an election was lost for, makes it no less one. `alone` in its quorum a node has nobody to fork from, the
-    first timeline is the one on which every cluster begins, and a node is `guarded` once it has joined or promised anything.
+    first timeline is the one on which every cluster begins, and what never `joined` under a guard was elected by other means.
     """
-    return guarded and not alone and timeline > 1 and timeline != elected
+    return joined and not alone and timeline > 1 and timeline != elected
 
 
 def gate(

@@ -1,5 +1,6 @@
 """The data nodes after etapa 3."""
 
+import ipaddress
 import json
 
 import pytest
@@ -94,8 +95,10 @@ def test_nobody_enters_without_a_password_over_the_network(host):
     rules = [line for line in lines if not line[0].startswith("#")]
     assert {rule[0] for rule in rules} == {"local", "hostssl"}
     assert {rule[-1] for rule in rules if rule[0] == "hostssl"} == {"scram-sha-256"}
-    # Each address is one host's.
-    assert all(rule[3].endswith("/32") for rule in rules if rule[0] == "hostssl")
+    # Adjacent hosts may share a network, and nobody else is in one.
+    platform = {f"10.77.0.{number}" for number in (1, 21, 22, 31, 32, 33)}
+    entitled = [ipaddress.ip_network(rule[3]) for rule in rules if rule[0] == "hostssl"]
+    assert {str(address) for network in entitled for address in network} <= platform
     assert all("peer" in rule for rule in rules if rule[0] == "local")
 
 
@@ -138,7 +141,7 @@ def test_passwords_are_in_no_log_and_no_command_line(host):
 
 def test_the_guard_is_in_a_sandbox(host):
     # It starts, stops and kills PostgreSQL and copies its data, which takes root and rules the rest of the list out.
-    assert host.run("systemd-analyze security --threshold=60 escala-pg-guard").rc == 0
+    assert host.run("systemd-analyze security --threshold=40 escala-pg-guard").rc == 0
 
 
 def test_the_guard_tells_prometheus_what_it_sees(host, address, state):
@@ -150,7 +153,8 @@ def test_the_guard_tells_prometheus_what_it_sees(host, address, state):
 
 def test_repmgr_knows_the_cluster(host):
     said = host.check_output(
-        "setpriv --reuid postgres --regid postgres --init-groups repmgr -f /etc/repmgr.conf cluster show --csv"
+        "setpriv --reset-env --reuid postgres --regid postgres --init-groups repmgr -f /etc/repmgr.conf cluster show --csv"
     )
     assert len(said.splitlines()) == 3
-    assert host.run("systemctl is-active repmgrd").stdout.strip() != "active"
+    # Its daemon would be a second one who promotes.
+    assert not host.process.filter(comm="repmgrd")

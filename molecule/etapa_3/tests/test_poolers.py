@@ -77,14 +77,3 @@ def test_nobody_is_let_in_without_tls(host, address):
     said = ask(host, f"host={address} port=6432 user=app dbname=app sslmode=disable password=x", "SELECT 1")
     assert said.rc != 0
     assert "SSL required" in said.stderr
-
-
-@pytest.mark.parametrize("port", [3001, 3002])
-def test_an_instance_uses_the_pool_and_migrations_pass_it_by(host, port):
-    names = host.file("/etc/tenant-app/credentials").listdir()
-    assert {"DATABASE_URL", "DATABASE_REPLICA_URL", "DATABASE_DIRECT_URL"} <= set(names)
-    url = host.file("/etc/tenant-app/credentials/DATABASE_URL").content_string
-    assert ":6432/app?" in url
-    assert ":5432" in host.file("/etc/tenant-app/credentials/DATABASE_DIRECT_URL").content_string
-    address = host.ansible.get_variables()["ansible_host"]
-    assert host.run(f"curl --silent --fail http://{address}:{port}/health/ready").rc == 0

@@ -337,6 +337,7 @@ class World:
         self.observer.look = look(primary_status(timeline, **changes), timeline)
         self.remember("joined", IDENTIFIER)
         if elected:
+            self.remember("elected", timeline)
             self.remember("promise", {"timeline": timeline, "candidate": "db1"})
             self.remember("quorum", {"version": [timeline, 0], "out": []})
 

@@ -39,6 +39,8 @@ class Node:
         self.wal, self.files, self.histories = [], set(), {}
         self.has_data, self.joined, self.broken = False, False, False
         self.promise, self.quorum, self.conninfo, self.names = None, pg.Quorum(), None, ""
+        # The timeline that it last won, kept before it is promoted.
+        self.elected = None
         self.signal, self.minimum = True, 0
         # The timeline on which its own server was last out of recovery, and whether somebody promoted it to that past its guard.
         self.wrote, self.by_hand = None, False
@@ -389,6 +391,10 @@ class Cluster:
         self._acknowledge(primary)
 
     def _promote(self, node, ballot):
+        node.elected = ballot.timeline
+        if self.halfway and self.random.random() < 0.2:
+            self.note(f"{node.name} breaks before its promotion")
+            return self._stop(node)
         target = self._target(node)
         try:
             stubs = pg.stubs_needed(target, ballot.timeline, node.histories)
@@ -432,7 +438,7 @@ class Cluster:
         }
         rank = pg.rank_of(names, max(len(node.wal), node.minimum), known, SEGMENT)
         primary = node.postgres == "primary"
-        elected = node.promise == pg.Promise(node.timeline, node.name)
+        elected = node.promise == pg.Promise(node.timeline, node.name) and node.elected == node.timeline
         hung = primary and node.stuck
         role = {"off": "stopped"}.get(node.postgres, "hung" if hung else node.postgres)
         timeline = (node.timeline if elected else 0) if primary else rank.timeline
@@ -493,18 +499,27 @@ class Cluster:
 
     def _look(self, node):
         """Discard a fork, before anything is said of it or it is started."""
-        alone = len(self.nodes) == 1
         if not node.wrote or node.work:
             return
-        if "fork counts" not in self.broken and pg.forked(node.name, node.wrote, node.promise, node.joined, alone):
-            self.note(f"{node.name} discards what it wrote on timeline {node.wrote}, having promised {node.promise}")
+        if "fork counts" not in self.broken and self._forked(node):
+            self.note(f"{node.name} discards what it wrote on timeline {node.wrote}, elected for {node.elected}")
             self._fence(node)
             self._wipe(node)
             node.joined = False
-        elif node.by_hand and node.promise == pg.Promise(node.wrote, node.name):
+        elif node.by_hand and node.elected == node.wrote:
             # Its guard takes it for elected, so it had better have all that an elected one has.
             node.by_hand = False
             self._promoted(node, node.wrote)
+
+    def _forked(self, node):
+        elected = node.elected
+        if "promise is election" in self.broken and node.promise:
+            # What was promised to itself, or more than that to others, would be taken for an election won.
+            promised = node.promise.timeline
+            own = promised > node.wrote or node.promise == pg.Promise(node.wrote, node.name)
+            elected = node.wrote if own else None
+        alone = self.rules.voting(node.quorum) == (node.name,)
+        return pg.forked(node.wrote, elected, node.joined or node.promise is not None, alone)
 
     def _wipe(self, node):
         node.wal, node.files, node.histories, node.has_data = [], {(1, 0)}, {}, False

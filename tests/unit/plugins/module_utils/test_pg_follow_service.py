@@ -10,7 +10,6 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_follow import Course
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer import ConsoleError
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer_sockets import Connection
 from tests.unit.plugins.module_utils.test_pg_follow import CONFIG
-from tests.unit.role_files import import_closure, role_vars
 
 TO_DB1 = Course("db1", ("db2", "db3"))
 TO_DB2 = Course("db2", ("db3",))
@@ -180,7 +179,3 @@ def test_a_follower_that_is_stopped_leaves_nobody_waiting(world, pooler):
     pooler.steer(TO_DB1._replace(held_since=0.0), [], 0.0)
     pooler.release()
     assert world.paused == set()
-
-
-def test_the_role_copies_all_that_the_program_imports():
-    assert set(role_vars("pgbouncer")["__pgbouncer_follow_files"]) == import_closure("_pg_follow_service.py")

@@ -76,6 +76,7 @@ def test_every_start_is_one_as_a_standby(world):
 def promotable(world):
     world.stands(slots=(Slot("db2", False, False), Slot("db3", False, False)))
     world.remember("promise", {"timeline": 5, "candidate": "db1"})
+    world.remember("elected", 5)
     (world.path / "pg_wal" / "00000002.history").write_text(OF_DB1)
 
 
@@ -371,9 +372,6 @@ def test_what_an_elected_primary_wrote_is_no_fork_also_after_it_promised_a_later
     assert acts.fork() == ""
 
 
-@pytest.mark.xfail(
-    strict=True, reason="forked() knows what was promised, and not for which timeline the node was elected"
-)
 @pytest.mark.parametrize(
     "promises",
     [
@@ -391,6 +389,51 @@ def test_what_was_written_on_a_timeline_is_a_fork_unless_the_election_for_it_was
         node.memory.promised(promise)
     world.observer.look = look(primary_status(3), 3)
     assert acts.fork()
+    # Also where it was elected before, or is elected for another one.
+    for other in (2, 4):
+        node.memory.won(other)
+        assert acts.fork()
+    node.memory.won(3)
+    assert acts.fork() == ""
+
+
+def test_the_last_voter_of_its_quorum_has_nobody_to_fork_from(world):
+    world.leads(3, elected=False)
+    _node, acts = acts_of(world)
+    assert acts.fork()
+    world.remember("quorum", {"version": [2, 1], "out": ["db2", "db3"]})
+    _node, acts = acts_of(world)
+    assert acts.fork() == ""
+
+
+def test_data_is_marked_before_it_is_forgotten_that_the_node_joined(world, monkeypatch):
+    world.leads(3, elected=False)
+    node, acts = acts_of(world)
+    marked = []
+    forget = node.memory.forgets_joined
+
+    def forgets():
+        marked.append((world.data.control(), world.remembered("joined")))
+        forget()
+
+    monkeypatch.setattr(node.memory, "forgets_joined", forgets)
+    acts.condemn(acts.fork())
+    assert marked == [(None, IDENTIFIER)]
+    assert world.remembered("joined") is None
+
+
+def test_a_server_is_killed_also_where_it_cannot_be_forgotten_that_its_node_joined(world, monkeypatch):
+    world.leads(3, elected=False)
+    node, acts = acts_of(world)
+
+    def fails():
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(node.memory, "forgets_joined", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        acts.condemn(acts.fork())
+    assert world.did == ["kill"]
+    assert world.data.control() is None
 
 
 def test_condemned_data_does_not_count_and_is_not_started_before_its_server_dies(world):
@@ -410,7 +453,6 @@ def test_a_server_is_killed_also_where_it_cannot_be_written_down_that_it_is_cond
     assert world.did == ["kill"]
 
 
-@pytest.mark.xfail(reason="Acts.condemn forgets that the node joined before the mark is on the disk")
 def test_a_fork_is_one_whatever_step_of_its_condemnation_is_the_last(world):
     world.leads(3, elected=False)
     _node, acts = acts_of(world)

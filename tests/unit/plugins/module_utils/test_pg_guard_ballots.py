@@ -163,7 +163,13 @@ def test_an_elected_primary_that_the_guard_has_not_looked_at_yet_is_killed_and_i
 
 @pytest.mark.parametrize(
     ("promise", "timeline"),
-    [(None, 2), ({"timeline": 2, "candidate": "db2"}, 2), ({"timeline": 2, "candidate": "db1"}, 3)],
+    [
+        (None, 2),
+        ({"timeline": 2, "candidate": "db2"}, 2),
+        ({"timeline": 2, "candidate": "db1"}, 3),
+        ({"timeline": 2, "candidate": "db1"}, 2),
+        ({"timeline": 4, "candidate": "db2"}, 3),
+    ],
 )
 def test_a_standby_that_somebody_promotes_just_when_it_votes_never_counts_again(world, promise, timeline):
     world.stands()
@@ -288,9 +294,12 @@ def test_a_candidate_with_a_majority_promotes_the_timeline_that_was_promised(wor
     promotable(world)
     world.peers.answers["db2"] = grants()
     node, ballots = ballots_of(world)
+    elected = world.each_time("promote", lambda: world.remembered("elected"))
     ballots.stand(MINE)
     assert "promote" in world.did
     assert "kill" not in world.did
+    # On the disk before the server is promoted: otherwise a power failure in between would make a fork of it.
+    assert elected == [3]
     assert world.remembered("promise") == {"timeline": 3, "candidate": "db1"}
     assert world.remembered("quorum") == {"version": [3, 0], "out": []}
     assert node.reason == "elected primary of timeline 3"
@@ -469,7 +478,19 @@ def test_what_was_won_too_late_is_not_taken(world, monkeypatch, capsys):
     world.peers.answers["db2"] = late
     ballots.stand(MINE)
     assert "promote" not in world.did
+    assert world.remembered("elected") is None
     assert "too late" in capsys.readouterr().err
+
+
+def test_what_was_won_and_cannot_be_written_down_is_not_promoted(world):
+    promotable(world)
+    world.peers.answers["db2"] = grants()
+    _node, ballots = ballots_of(world)
+    (world.directory / "elected.json.new").mkdir()
+    with pytest.raises(OSError, match="elected"):
+        ballots.stand(MINE)
+    assert "promote" not in world.did
+    assert world.remembered("elected") is None
 
 
 def test_a_timeline_that_a_refusal_told_of_is_stood_above_next_time(world):

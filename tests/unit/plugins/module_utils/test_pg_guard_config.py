@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,11 +12,12 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import 
     Timings,
     config_from,
     read_config,
+    rules_of,
     slot_name,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import rules_of
 from tests.unit.plugins.module_utils.pg_guard_world import VALUES, WITNESS, config
-from tests.unit.role_files import ROOT, import_closure, role_vars
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_a_data_node_and_a_witness_are_understood():
@@ -84,7 +86,8 @@ def test_the_rules_have_the_times_and_nodes_of_the_configuration():
 
 def test_the_role_the_program_and_the_options_have_the_same_timings():
     of_program = Timings()._asdict()
-    assert role_vars("pg_guard")["__pg_guard_default_timings"] == of_program
+    variables = yaml.safe_load((ROOT / "roles/pg_guard/vars/main.yml").read_text())
+    assert variables["__pg_guard_default_timings"] == of_program
     specs = yaml.safe_load((ROOT / "roles/pg_guard/meta/argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"]["options"]["pg_guard_timings"]["options"]
     assert {name: option["default"] for name, option in options.items()} == of_program
@@ -94,7 +97,3 @@ def test_a_dead_primary_is_given_up_before_one_that_is_alone_would_be_and_not_be
     times = Timings()
     answered = times.heartbeat_seconds + times.request_timeout_seconds
     assert answered < times.primary_fresh_seconds < times.primary_silent_seconds < times.alone_seconds
-
-
-def test_the_role_copies_all_that_the_program_imports():
-    assert set(role_vars("pg_guard")["__pg_guard_files"]) == import_closure("_pg_guard.py")

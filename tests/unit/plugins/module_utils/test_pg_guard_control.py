@@ -180,19 +180,46 @@ def test_a_server_outside_of_its_unit_dies_before_systemd_is_asked_which_may_han
     assert ends == [-signal.SIGKILL]
 
 
-def test_a_server_is_in_its_unit_when_its_process_is_in_the_units_group(host, postmaster):
-    assert not host.control.in_unit()
-    (host.group / "cgroup.procs").write_text(f"1\n{postmaster.pid}\n")
-    assert host.control.in_unit()
-    (host.group / "cgroup.procs").write_text("1\n")
-    assert not host.control.in_unit()
+UNIT = POSTGRESQL["unit"]
 
 
-def test_a_server_whose_unit_has_another_group_since_it_was_restarted_is_in_it(host, postmaster):
-    (host.here / "group").write_text("/later\n")
-    (host.here / "cgroups" / "later").mkdir()
-    (host.here / "cgroups" / "later" / "cgroup.procs").write_text(f"{postmaster.pid}\n")
+@pytest.fixture
+def groups(host, postmaster, monkeypatch):
+    """What the kernel says of the postmaster's control groups, in a file; None for nothing."""
+    file = host.here / "cgroup"
+
+    def opens(path, *words, **options):
+        return open(file if path == f"/proc/{postmaster.pid}/cgroup" else path, *words, **options)
+
+    monkeypatch.setattr(_pg_guard_control, "open", opens, raising=False)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("said", "inside"),
+    [
+        (f"0::/system.slice/system-postgresql.slice/{UNIT}\n", True),
+        (f"1:name=systemd:/user.slice\n0::/system.slice/{UNIT}\n", True),
+        ("0::/user.slice/user-1000.slice/session-1.scope\n", False),
+        (f"0::/system.slice/not-{UNIT}\n", False),
+        (f"0::/system.slice/{UNIT}.old\n", False),
+        # Only the unified hierarchy is systemd's on all that are supported.
+        (f"1:name=systemd:/system.slice/{UNIT}\n0::/\n", False),
+    ],
+)
+def test_a_server_is_in_its_unit_when_its_process_is_in_the_units_group(host, groups, said, inside):
+    groups.write_text(said)
+    assert host.control.in_unit() is inside
+
+
+def test_where_a_server_is_needs_no_systemd_and_no_group_from_before(host, groups):
+    host.fails("show")
+    (host.here / "log").write_text("")
+    groups.write_text(f"0::/another.slice/{UNIT}\n")
     assert host.control.in_unit()
+    groups.write_text("0::/another.slice\n")
+    assert not host.control.in_unit()
+    assert (host.here / "log").read_text() == ""
 
 
 def test_a_receiver_is_seen_in_the_process_table(host, postmaster):
@@ -282,7 +309,6 @@ def test_a_program_that_takes_too_long_is_a_fault(host):
         _pg_guard_control._run("systemctl", "stop", seconds=0.01)
 
 
-@pytest.mark.xfail(reason="Control.kill reads postmaster.pid before it tells the kernel to kill the unit")
 def test_a_unit_is_killed_also_where_its_data_cannot_be_read(host, monkeypatch):
     def broken():
         raise OSError(5, "Input/output error")
@@ -293,12 +319,11 @@ def test_a_unit_is_killed_also_where_its_data_cannot_be_read(host, monkeypatch):
     assert (host.group / "cgroup.kill").read_text() == "1"
 
 
-@pytest.mark.xfail(reason="Control.in_unit takes what it does not know for a server outside of its unit")
-@pytest.mark.parametrize("unknown", ["systemd does not answer", "the server has just ended"])
-def test_a_server_of_which_nothing_is_known_is_not_said_to_be_outside_of_its_unit(host, postmaster, unknown):
-    if unknown == "systemd does not answer":
-        host.fails("show")
-    else:
-        (host.group / "cgroup.procs").write_text("1\n")
+@pytest.mark.parametrize("unknown", ["it has just ended", "its groups cannot be read", "it has none that is known"])
+def test_a_server_of_which_nothing_is_known_is_not_said_to_be_outside_of_its_unit(host, groups, unknown):
+    if unknown == "it has just ended":
+        groups.write_text("0::/user.slice\n")
         (host.main / "postmaster.pid").unlink()
+    elif unknown == "it has none that is known":
+        groups.write_text("1:name=systemd:/user.slice\n")
     assert host.control.in_unit()

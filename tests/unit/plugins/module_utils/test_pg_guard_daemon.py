@@ -92,12 +92,25 @@ def test_a_primary_that_may_be_one_no_longer_is_killed_and_starts_as_a_standby(w
     assert (world.path / "standby.signal").exists()
 
 
-@pytest.mark.parametrize("promise", [None, {"timeline": 2, "candidate": "db2"}, {"timeline": 1, "candidate": "db1"}])
-def test_a_primary_that_somebody_else_promoted_is_killed_and_what_it_has_never_counts_again(world, promise):
+@pytest.mark.parametrize("elected", [None, 1, 3])
+@pytest.mark.parametrize(
+    "promise",
+    [
+        None,
+        {"timeline": 2, "candidate": "db2"},
+        {"timeline": 1, "candidate": "db1"},
+        # It stood for just this one, and did not win.
+        {"timeline": 2, "candidate": "db1"},
+    ],
+)
+def test_a_primary_that_somebody_else_promoted_is_killed_and_what_it_has_never_counts_again(world, promise, elected):
     healthy(world)
     (world.directory / "promise.json").unlink()
+    (world.directory / "elected.json").unlink()
     if promise:
         world.remember("promise", promise)
+    if elected:
+        world.remember("elected", elected)
     guard = guard_of(world)
     before = world.each_time("kill", lambda: (world.remembered("joined"), world.data.control()))
     guard.round()
@@ -162,7 +175,6 @@ def test_a_round_that_cannot_write_is_no_last_one_and_the_next_fences_first(worl
     assert capsys.readouterr().err.count("<3>a round ended early") == 1
 
 
-@pytest.mark.xfail(reason="Acts.condemn forgets that the node joined before the mark is on the disk")
 def test_a_fork_is_killed_in_each_round_also_while_that_it_never_counts_cannot_be_written(world, monkeypatch):
     world.leads(3, elected=False)
     (world.path.parent / ".main.rewind.new").mkdir()
@@ -651,6 +663,7 @@ def catalogues(world):
 
 def elected_for(world, guard, timeline):
     guard.node.memory.promised(Promise(timeline, "db1"))
+    guard.node.memory.won(timeline)
     guard.node.memory.learned(Quorum((timeline, 0)))
     world.observer.look = look(primary_status(timeline, synchronous=NAMES), timeline)
 

@@ -16,7 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import
 
 def test_a_new_guard_has_promised_nothing_and_knows_the_whole_configuration(tmp_path):
     memory = Memory(str(tmp_path))
-    assert (memory.promise, memory.quorum, memory.joined) == (None, Quorum(), None)
+    assert (memory.promise, memory.quorum, memory.joined, memory.elected) == (None, Quorum(), None, None)
 
 
 def test_the_next_guard_remembers_all_of_it(tmp_path):
@@ -24,8 +24,32 @@ def test_the_next_guard_remembers_all_of_it(tmp_path):
     memory.promised(Promise(3, "db2"))
     memory.learned(Quorum((3, 1), ("db1",)))
     memory.has_joined("74")
+    memory.won(2)
     after = Memory(str(tmp_path))
     assert (after.promise, after.quorum, after.joined) == (Promise(3, "db2"), Quorum((3, 1), ("db1",)), "74")
+    assert after.elected == 2
+
+
+def test_the_last_timeline_that_was_won_is_the_one_and_what_else_is_remembered_stays(tmp_path):
+    memory = Memory(str(tmp_path))
+    memory.has_joined("74")
+    for timeline in (2, 5):
+        memory.won(timeline)
+        assert memory.elected == Memory(str(tmp_path)).elected == timeline
+    # Neither a later promise nor data that is taken away makes it another one.
+    memory.promised(Promise(6, "db2"))
+    memory.forgets_joined()
+    assert memory.elected == Memory(str(tmp_path)).elected == 5
+
+
+def test_a_timeline_that_was_won_is_on_the_disk_before_the_call_returns_and_written_once(tmp_path, monkeypatch):
+    memory = Memory(str(tmp_path))
+    did = synced(monkeypatch)
+    memory.won(2)
+    assert did == ["file", "name", "directory"]
+    memory.won(2)
+    assert did == ["file", "name", "directory"]
+    assert json.loads((tmp_path / "elected.json").read_text()) == 2
 
 
 @pytest.mark.parametrize("later", [Promise(2, "db2"), Promise(3, "db1")], ids=str)
@@ -83,6 +107,8 @@ def test_the_first_cluster_that_was_joined_is_the_one_until_it_is_forgotten(tmp_
         ("quorum.json", '{"version": [3], "out": []}'),
         ("quorum.json", "3"),
         ("joined.json", ""),
+        ("elected.json", ""),
+        ("elected.json", "\x00\x00\x00\x00"),
     ],
 )
 def test_a_file_that_is_damaged_is_a_fault_and_no_forgetting(tmp_path, name, content):
@@ -104,7 +130,9 @@ def test_what_cannot_be_written_is_not_remembered_either(tmp_path, monkeypatch):
         memory.learned(Quorum((3, 1)))
     with pytest.raises(OSError, match="No space left"):
         memory.has_joined("74")
-    assert (memory.promise, memory.quorum, memory.joined) == (None, Quorum(), None)
+    with pytest.raises(OSError, match="No space left"):
+        memory.won(3)
+    assert (memory.promise, memory.quorum, memory.joined, memory.elected) == (None, Quorum(), None, None)
 
 
 def synced(monkeypatch):

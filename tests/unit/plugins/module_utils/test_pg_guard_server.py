@@ -73,7 +73,9 @@ def test_there_is_no_other_way_to_post_and_no_command_by_the_network(platform, p
     assert (daemon.ballots, daemon.commands) == ([], [])
 
 
-@pytest.mark.parametrize("length", [str((1 << 16) + 1), "", "-1", "abc", "1e3", "\N{SUPERSCRIPT TWO}"])
+@pytest.mark.parametrize(
+    "length", [str((1 << 16) + 1), "", "-1", "abc", "1e3", "\N{SUPERSCRIPT TWO}", "9" * 5000, "0" * 5000]
+)
 def test_a_body_without_a_length_or_over_the_limit_is_refused_unread(platform, port, daemon, length):
     connection = connect(port, platform.identity("db2"))
     connection.putrequest("POST", "/vote")

@@ -53,15 +53,35 @@ def said(memory, seen, situation=LIVES):
 
 def test_a_primary_that_was_elected_claims_its_timeline_and_takes_writes(memory):
     memory.promised(Promise(2, "db1"))
+    memory.won(2)
     me = said(memory, look(primary_status(2)))
     assert (me.role, me.writable, me.rank) == ("primary", True, Rank(2, 100))
     assert [one.name for one in me.standbys] == ["db2", "db3"]
 
 
-@pytest.mark.parametrize("promise", [None, Promise(2, "db2"), Promise(3, "db1"), Promise(1, "db1")], ids=str)
-def test_a_primary_that_nobody_elected_claims_no_timeline_and_takes_no_writes(memory, promise):
+@pytest.mark.parametrize(
+    ("promise", "elected"),
+    [
+        (None, None),
+        (Promise(2, "db2"), None),
+        (Promise(3, "db1"), None),
+        (Promise(1, "db1"), None),
+        # A promise to itself is not yet a majority, and one to another since then ends what it was elected for.
+        (Promise(2, "db1"), None),
+        (Promise(2, "db1"), 1),
+        (Promise(2, "db1"), 3),
+        (Promise(2, "db2"), 2),
+        (Promise(3, "db2"), 2),
+        (Promise(3, "db1"), 2),
+        (None, 2),
+    ],
+    ids=str,
+)
+def test_a_primary_that_nobody_elected_claims_no_timeline_and_takes_no_writes(memory, promise, elected):
     if promise:
         memory.promised(promise)
+    if elected:
+        memory.won(elected)
     me = said(memory, look(primary_status(2)))
     assert (me.role, me.writable, me.timeline, me.lsn) == ("primary", False, 0, 0)
 
@@ -71,6 +91,8 @@ def test_a_primary_that_nobody_elected_claims_no_timeline_and_takes_no_writes(me
 )
 def test_one_that_is_fenced_hangs_or_is_dead_takes_no_writes(memory, situation):
     memory.promised(Promise(2, "db1"))
+    memory.won(2)
+    assert said(memory, look(primary_status(2))).writable
     assert not said(memory, look(primary_status(2)), situation).writable
 
 
@@ -80,6 +102,8 @@ def test_a_fork_claims_no_timeline_also_while_it_hangs_and_an_elected_primary_do
     me = said(memory, look(primary_status(3), 3), hangs)
     assert (me.role, me.timeline, me.lsn) == ("hung", 0, 0)
     memory.promised(Promise(3, "db1"))
+    assert said(memory, look(primary_status(3), 3), hangs).rank == Rank(0, 0)
+    memory.won(3)
     assert said(memory, look(primary_status(3), 3), hangs).rank == Rank(3, 100)
 
 
@@ -201,7 +225,17 @@ def test_what_was_heard_stays_with_its_age_when_a_peer_falls_silent_and_the_next
     assert waits == [0.0, 0.4, 0.0]
 
 
-@pytest.mark.parametrize("answer", [{}, peer("db3").to_json(), {**peer("db2").to_json(), "format": 2}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        peer("db3").to_json(),
+        {**peer("db2").to_json(), "format": 2},
+        {**peer("db2").to_json(), "since_seconds": 10**400},
+        OverflowError("int too large to convert to float"),
+    ],
+    ids=["nothing", "another", "another format", "a number too large", "overflow"],
+)
 def test_an_answer_that_is_no_state_of_this_peer_is_none(monkeypatch, answer):
     peers, told, _waits = polled(monkeypatch, answer)
     assert (peers.heard()["db2"].state, told) == (None, 0)

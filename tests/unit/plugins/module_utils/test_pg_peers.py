@@ -144,10 +144,11 @@ def http(body, extra=""):
         http("no json"),
         http("[1]"),
         http('{"a": ' + " " * (1 << 20) + "1}"),
+        http('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"),
         b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"version": 1',
         b"",
     ],
-    ids=["no http", "no json", "no object", "too long", "cut off", "nothing"],
+    ids=["no http", "no json", "no object", "too long", "too deep", "cut off", "nothing"],
 )
 def test_what_answers_otherwise_than_a_guard_does_is_no_answer(platform, answer):
     with speaker(platform, [answer], [answer]) as port, pytest.raises(OSError, match=r"."):

@@ -204,22 +204,23 @@ def test_a_primary_alone_in_its_quorum_confirms_itself():
 
 
 @pytest.mark.parametrize(
-    ("promise", "fork"),
+    ("timeline", "elected", "fork"),
     [
-        (None, "joined"),
-        (Promise(2, "db1"), "always"),
-        (Promise(2, "db2"), "always"),
-        (Promise(3, "db1"), "never"),
-        (Promise(3, "db2"), "always"),
-        # What it was elected for is no fork because it has promised more since.
-        (Promise(4, "db1"), "never"),
-        (Promise(4, "db2"), "never"),
+        # The first is the one on which every cluster begins.
+        (1, None, False),
+        (1, 1, False),
+        (1, 2, False),
+        (2, None, True),
+        (2, 1, True),
+        (2, 2, False),
+        (2, 3, True),
+        (3, None, True),
+        (3, 2, True),
+        (3, 3, False),
+        (3, 4, True),
     ],
-    ids=str,
 )
-@pytest.mark.parametrize("joined", [True, False], ids=["joined", "never joined"])
-def test_what_a_node_wrote_on_a_timeline_that_it_was_not_elected_for_is_a_fork(promise, fork, joined):
-    assert forked("db1", 3, promise, joined, alone=False) is (fork == "always" or (fork == "joined" and joined))
-    assert not forked("db1", 3, promise, joined, alone=True)
-    assert not forked("db1", 1, promise, joined, alone=False)
-    assert not forked("db1", 1, promise and promise._replace(timeline=1), joined, alone=False)
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "never guarded"])
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "of several"])
+def test_what_a_node_wrote_on_a_timeline_that_it_was_not_elected_for_is_a_fork(timeline, elected, fork, guarded, alone):
+    assert forked(timeline, elected, guarded, alone) is (fork and guarded and not alone)

@@ -99,15 +99,26 @@ BROKEN = {
     "no wait before return": SIZES[1],
     "no majority before alone": SIZES[1],
     "fork counts": SIZES[0],
+    "promise is election": SIZES[0],
     "superseded goes on": SIZES[1],
     "wiped nodes count": SIZES[1],
+}
+# Where those that take long to be found out were found last; all others are tried after it.
+FOUND_AT = {
+    "two candidates": 43,
+    "files alone": 376,
+    "follows anyone": 97,
+    "no wait before return": 112,
+    "promise is election": 63,
+    "wiped nodes count": 192,
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_each_rule_that_is_broken_is_found_out(broken):
+    first = FOUND_AT.get(broken, 0)
     with pytest.raises(UnsafeError):
-        list(storms(BROKEN[broken], range(400), broken))
+        list(storms(BROKEN[broken], [*range(first, 400), *range(first)], broken))
 
 
 class _PositionOnly(Rank):
