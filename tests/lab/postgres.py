@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,18 @@ class Cluster:
         for node in self.nodes:
             self.lab.verb("disk-heal", node)
             self.lab.on(node, f"sh -c {shlex.quote(_MEND)}", check=False)
+
+    def put(self, host: str, path: str, text: str) -> None:
+        """Write a file on a host that only root may read, by standard input, so that it may be a secret."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "ssh", host, "--", f"umask 077; cat > {path}"],
+            cwd=ROOT,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
     def unit_folder(self, node: str) -> str:
         """The control group of PostgreSQL on a node, as a folder there."""
