@@ -167,7 +167,8 @@ def _wipe(hosts: list[Machine], saved: State) -> None:
     for machine in hosts:
         machine.wipe()
         saved.layers[machine.host.name] = saved.layers[machine.host.name][-1:]
-    inventory.cluster_is_loaded(False)
+    if any("postgres_servers" in machine.host.groups for machine in hosts):
+        inventory.cluster_is_loaded(False)
     saved.save()
     _collect(saved)
 

@@ -38,8 +38,8 @@ class Acts:
     def _others(self) -> t.List[str]:
         return [name for name in self._node.config.data_nodes if name != self._node.config.node]
 
-    def kill(self, reason: str) -> None:
-        """Let no process of this PostgreSQL do anything more. What is started afterwards is a standby."""
+    def kill(self, reason: str, then: str = "it starts again as a standby") -> None:
+        """Let no process of this PostgreSQL do anything more. What is started afterwards is a standby; `then` says so in the journal."""
         node, postgres = self._node, self._node.here
         # From here on it is no writer to anybody who asks, whatever becomes of the processes.
         node.fenced_pid = postgres.observer.look.pid
@@ -47,7 +47,7 @@ class Acts:
         node.publish()
         node.say(
             "fence",
-            f"Fenced: {reason}; every process of PostgreSQL is killed, and it starts again as a standby",
+            f"Fenced: {reason}; every process of PostgreSQL is killed, and {then}",
             WARNING,
         )
         if not postgres.control.kill():
@@ -72,7 +72,7 @@ class Acts:
             postgres.data.mark_rewind(True)
             node.memory.forgets_joined()
         finally:
-            self.kill(f"{reason}; what it wrote there was acknowledged by nobody else, and is copied over")
+            self.kill(f"{reason}; what it wrote there counts for nothing", "a fresh copy takes its place")
 
     def start(self, reason: str) -> None:
         """Start as a standby that follows nobody yet."""

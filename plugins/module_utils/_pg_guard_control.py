@@ -24,6 +24,7 @@ _SYSTEMCTL_SECONDS = 10.0
 _STOP_SECONDS = 20.0
 _REWIND_SECONDS = 3600.0
 _CLONE_SECONDS = 24 * 3600.0
+_NO_ROOM = "No space left on device"
 
 
 class ActError(Exception):
@@ -131,10 +132,21 @@ class Control:
     def copy(self, source: str) -> DataDirectory:
         """Copy the source's data beside ours, which stays as it is where it is of use; the server does not run where it is not."""
         draft = self._beside("new")
-        shutil.rmtree(draft, ignore_errors=True)
-        if os.path.exists(self._data.rewind_mark):
-            # Half rewound, or a fork: of no use to anybody, and the copy may need the room.
+        try:
+            self._back_up(source, draft)
+        except ActError as error:
+            # Half rewound, or a fork, it is of no use to the cluster, and goes when the copy needs the room.
+            if _NO_ROOM not in str(error) or not os.path.exists(self._data.rewind_mark):
+                raise
             shutil.rmtree(self._data.path, ignore_errors=True)
+            self._back_up(source, draft)
+        copied = DataDirectory(draft)
+        copied.write_upstream("", "")
+        copied.make_standby()
+        return copied
+
+    def _back_up(self, source: str, draft: str) -> None:
+        shutil.rmtree(draft, ignore_errors=True)
         self._as_owner(
             "pg_basebackup",
             f"--pgdata={draft}",
@@ -143,10 +155,6 @@ class Control:
             "--checkpoint=fast",
             seconds=_CLONE_SECONDS,
         )
-        copied = DataDirectory(draft)
-        copied.write_upstream("", "")
-        copied.make_standby()
-        return copied
 
     def swap(self, copied: DataDirectory) -> None:
         """Put a copy in the place of our data, with the server stopped."""

@@ -161,7 +161,8 @@ class Guard:
         verdict = fence(as_primary, heard, self.node.rules, observer.silent_seconds())
         reason = verdict.reason
         if not verdict.fence:
-            if me.role != "primary" or me.timeline or self.busy():
+            # One whose data is of no use must not even be read.
+            if me.role not in ("primary", "empty") or me.timeline or self.busy():
                 return False
             reason = "somebody else promoted this PostgreSQL, nobody elected it"
         self.acts.kill(reason)

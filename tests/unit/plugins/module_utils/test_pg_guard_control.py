@@ -25,7 +25,7 @@ esac
 SETPRIV = """#!/bin/sh
 shift 4
 echo "$*" >>"{here}/log"
-[ ! -e "{here}/${{1##*/}}.fails" ] || {{ echo "no space" >&2; exit 1; }}
+[ ! -e "{here}/${{1##*/}}.fails" ] || {{ cat "{here}/${{1##*/}}.fails" >&2; [ ! -e "{here}/once" ] || rm "{here}/${{1##*/}}.fails"; exit 1; }}
 for word in "$@"; do case "$word" in --pgdata=*) mkdir -p "${{word#--pgdata=}}" ;; esac; done
 """
 
@@ -52,8 +52,10 @@ class Host:
         """The programs that were called, without questions."""
         return [line for line in (self.here / "log").read_text().splitlines() if "systemctl show" not in line]
 
-    def fails(self, name):
-        (self.here / f"{name}.fails").touch()
+    def fails(self, name, why="it is broken", once=False):
+        (self.here / f"{name}.fails").write_text(f"{why}\n")
+        if once:
+            (self.here / "once").touch()
 
 
 @pytest.fixture
@@ -244,7 +246,7 @@ def test_a_rewind_is_marked_before_it_begins_and_whole_only_without_its_sources_
 def test_a_rewind_that_fails_leaves_data_that_is_none(host):
     write_control(host.main)
     host.fails("pg_rewind")
-    with pytest.raises(ActError, match="setpriv failed with 1: no space"):
+    with pytest.raises(ActError, match="setpriv failed with 1: it is broken"):
         host.control.rewind("db2")
     assert host.data.control() is None
 
@@ -259,10 +261,30 @@ def test_a_copy_is_made_beside_the_data_and_is_a_standby_of_nobody(host):
     assert "--wal-method=stream" in host.did()[0]
 
 
-def test_data_that_is_of_no_use_gives_its_room_to_the_copy(host):
+NO_ROOM = "pg_basebackup: error: could not write file: No space left on device"
+
+
+def test_data_that_is_of_no_use_stays_as_long_as_the_copy_has_room(host):
     host.data.mark_rewind(True)
     host.control.copy("db2")
+    assert host.main.exists()
+
+
+def test_data_that_is_of_no_use_gives_its_room_to_the_copy(host):
+    host.data.mark_rewind(True)
+    host.fails("pg_basebackup", NO_ROOM, once=True)
+    host.control.copy("db2")
     assert not host.main.exists()
+    assert len(host.did()) == 2
+
+
+@pytest.mark.parametrize(("marked", "why"), [(False, NO_ROOM), (True, "server closed the connection unexpectedly")])
+def test_a_copy_that_fails_takes_no_data_that_is_of_use_and_none_for_another_reason(host, marked, why):
+    host.data.mark_rewind(marked)
+    host.fails("pg_basebackup", why)
+    with pytest.raises(ActError):
+        host.control.copy("db2")
+    assert host.main.exists()
 
 
 def test_a_copy_that_fails_leaves_the_data_as_it_is(host):

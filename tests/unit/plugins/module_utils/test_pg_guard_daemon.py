@@ -120,6 +120,16 @@ def test_a_primary_that_somebody_else_promoted_is_killed_and_what_it_has_never_c
     assert not guard.node.me().writable
 
 
+def test_one_whose_data_was_found_to_be_of_no_use_is_killed_also_by_the_next_guard(world):
+    healthy(world)
+    (world.directory / "joined.json").unlink()
+    (world.directory / "promise.json").unlink()
+    world.observer.look = world.observer.look._replace(control=None)
+    guard = guard_of(world)
+    guard.round()
+    assert world.did[:1] == ["kill"]
+
+
 def test_a_primary_is_fenced_before_anything_is_written_that_may_fail(world):
     healthy(world)
     later = Quorum((3, 0), ("db1",))
