@@ -68,12 +68,14 @@ def _pytest(*words: str) -> list[str]:
     return ["python", "-m", "pytest", "--color=no", *words]
 
 
-def _stories(name: str, about: str, engine: str, needs: str, after: str, *choice: str) -> Step:
+def _stories(
+    name: str, about: str, engine: str, needs: str, after: str, *choice: str, environment: Sequence[str] = ()
+) -> Step:
     """Stories on the lab as a scenario has left it, with the balancers' engine of that scenario."""
     return Step(
         name,
         about,
-        ["env", f"ESCALA_LOAD_BALANCER_ENGINE={engine}", *_pytest("tests/lab", "-v", *choice)],
+        ["env", f"ESCALA_LOAD_BALANCER_ENGINE={engine}", *environment, *_pytest("tests/lab", "-v", *choice)],
         pytest_tests,
         needs=(needs,),
         after=(after,),
@@ -146,6 +148,7 @@ STEPS = (
         "stories",
         "-m",
         "either_engine",
+        environment=["ESCALA_REQUESTS=8000"],
     ),
     Step(
         "data-nodes",
