@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.lab.eventually import eventually, lasting
+from tests.lab.handle import playbook
 from tests.lab.postgres import UNIT, WHOLE_SECONDS, Cluster, Refused, fail_over
 
 DATA = "/var/lib/postgresql/17/main"
@@ -91,6 +94,30 @@ def test_a_primary_whose_disk_is_full_gives_way(whole_cluster: Cluster, output: 
         within=120,
     )
     found.hold("disk_full", what)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (
+            "etapa_3_postgresql.yml",
+            {"pg_guard_nodes": [{"name": "db1", "address": "10.77.0.31"}, {"name": "db2", "address": "10.77.0.32"}]},
+            "add a witness or a third data node, or turn automatic failover off",
+        ),
+        ("preflight.yml", {"postgresql_max_connections": 60}, "raise postgresql_max_connections to"),
+    ],
+    ids=["two nodes and no witness", "connections beyond the budget"],
+)
+def test_a_wish_that_cannot_be_is_refused_before_anything_changes(
+    cluster: Cluster, name: str, change: dict[str, object], said: str
+) -> None:
+    done = playbook(name, "--extra-vars", json.dumps(change))
+    assert done.returncode != 0
+    assert said in " ".join(done.stdout.split())
+    assert {count for _host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)} == {
+        "0"
+    }
+    assert cluster.primary()
 
 
 @pytest.mark.parametrize("password", ["wrong", ""], ids=["wrong", "none"])
