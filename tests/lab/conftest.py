@@ -66,7 +66,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for one in series:
         terminalreporter.line(str(one))
     if config.getoption("--soak"):
-        measurements.PAGE.write_text(measurements.page(series, measurements.machine()))
+        before = measurements.PAGE.read_text()
+        measurements.PAGE.write_text(measurements.page(series, measurements.machine(), before))
         terminalreporter.line(f"{measurements.PAGE.relative_to(ROOT)} is written")
 
 

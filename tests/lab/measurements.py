@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "measurements.md"
 # Each engine of the balancers has its own figures, and so has each manager of the database.
 ENGINE = os.environ.get("ESCALA_LOAD_BALANCER_ENGINE") or "nginx"
 MANAGER = "repmgr"
+_CELLS = 10
 # Series that this process has begun: its first figure of each puts older ones away, and the series that it does not measure stay.
 _begun: set[Path] = set()
 
@@ -99,13 +100,14 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, Linux {platform.release().split('-')[0]}"
 
 
-def page(series: Iterable[Series], machine: str) -> str:
-    """The whole of docs/measurements.md."""
-    rows = [
-        f"| {one.what} | `{one.command}` | {len(one.values)} | {_number(one.median)} | {_number(one.p95)} | {_number(max(one.values))} | {one.unit}"
+def page(series: Iterable[Series], machine: str, before: str = "") -> str:
+    """The whole of docs/measurements.md: these series, and those of the page as it was before that were not measured again."""
+    kept = {what: line for line in before.splitlines() if (what := _measured(line))}
+    rows = kept | {
+        one.what: f"| {one.what} | `{one.command}` | {len(one.values)} | {_number(one.median)} | {_number(one.p95)} | {_number(max(one.values))} | {one.unit}"
         f" | {_limits(one) or 'none'} | {'yes' if one.within_limits else '**no**'} | {one.last} |"
         for one in series
-    ]
+    }
     return "\n".join(
         [
             "# Measurements",
@@ -116,10 +118,20 @@ def page(series: Iterable[Series], machine: str) -> str:
             "",
             "| What | Command | Runs | p50 | p95 | Max | Unit | Limit | Within it | Date |",
             "| --- | --- | --: | --: | --: | --: | --- | --- | --- | --- |",
-            *rows,
+            *(rows[what] for what in sorted(rows, key=lambda what: (_story(rows[what]), what))),
             "",
         ]
     )
+
+
+def _measured(line: str) -> str:
+    """What a row of the page is about, empty for any other line."""
+    cells = [cell.strip() for cell in line.split("|")]
+    return cells[1] if len(cells) > _CELLS and cells[2].startswith("`") else ""
+
+
+def _story(line: str) -> str:
+    return line.split("|")[2]
 
 
 def _limits(series: Series) -> str:
@@ -132,4 +144,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(recorded().values(), machine()))
+    PAGE.write_text(page(recorded().values(), machine(), PAGE.read_text()))

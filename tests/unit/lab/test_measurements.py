@@ -79,3 +79,16 @@ def test_the_page_has_a_row_for_each_series_and_says_which_missed():
 
 def test_the_machine_is_described_without_its_name():
     assert "cores" in measurements.machine()
+
+
+def test_the_page_keeps_what_was_not_measured_again_and_replaces_what_was():
+    def series(what, value):
+        return Series(what, "s", 2.0, None, "pytest tests/lab/test_a.py", [value], "2026-11-25")
+
+    before = page([series("nginx: a", 0.5), series("repmgr: b", 0.6)], "2 cores")
+    after = page([series("repmgr: b", 0.7), series("repmgr: c", 0.8)], "2 cores", before)
+    rows = [line.split(" | ")[0] for line in after.splitlines() if " | yes | " in line]
+    assert rows == ["| nginx: a", "| repmgr: b", "| repmgr: c"]
+    assert "0.600" not in after
+    assert after.count("| What |") == 1
+    assert page([], "2 cores", after) == after
