@@ -48,6 +48,7 @@ class Ballots:
         node = self._node
         fork = self._fork()
         if fork:
+            node.say("vote", f"No vote for {ballot.candidate}, timeline {ballot.timeline}: {fork}")
             return self._vote(False, fork)
         if ballot.pre:
             verdict = vote(ballot, node.me(), node.peers.heard(), node.rules)

@@ -118,10 +118,12 @@ class Verbs:
         node.memory.learned(quorum)
         node.publish()
         node.say("quorum", f"An operator took {', '.join(without)} out of the quorum until they rejoin", "<4>")
-        return {
-            "ok": True,
-            "reason": f"goes on without {', '.join(without)}; a primary is elected among those that are left",
-        }
+        left = node.rules.members(quorum)
+        if node.rules.automatic or node.me().is_writer or left == (node.config.node,):
+            then = "a primary is elected among those that are left, if there is none"
+        else:
+            then = f"automatic failover is off, so of {', '.join(left)} none is elected until it is switched on"
+        return {"ok": True, "reason": f"goes on without {', '.join(without)}; {then}"}
 
     def _primary(self) -> t.Optional[NodeState]:
         found = [one.state for one in self._node.peers.heard().values() if one.state and one.state.is_writer]

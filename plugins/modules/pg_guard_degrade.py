@@ -46,7 +46,7 @@ msg:
   description: What the guard said.
   returned: always
   type: str
-  sample: goes on without db2, db3; a primary is elected among those that are left
+  sample: goes on without db2, db3; a primary is elected among those that are left, if there is none
 """
 
 from ansible.module_utils.basic import AnsibleModule

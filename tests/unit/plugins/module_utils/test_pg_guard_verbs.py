@@ -187,3 +187,18 @@ def test_a_node_that_is_heard_or_unknown_is_not_taken_out(world, without, why):
     with pytest.raises(ValueError, match=why):
         verbs_of(world)[1].command({"verb": "degrade", "to": without})
     assert world.remembered("quorum") == before
+
+
+@pytest.mark.parametrize(
+    ("automatic", "without", "then"),
+    [
+        (True, ["db3"], "a primary is elected among those that are left"),
+        (False, ["db2", "db3"], "a primary is elected among those that are left"),
+        (False, ["db3"], "of db1, db2 none is elected until it is switched on"),
+    ],
+)
+def test_what_follows_when_nodes_are_taken_out_is_what_the_guard_then_does(world, automatic, without, then):
+    world.stands()
+    world.peers.said = {"db2": Heard(peer("db2"), 60.0), "db3": Heard(None, 60.0)}
+    answer = verbs_of(world, automatic=automatic)[1].command({"verb": "degrade", "to": without})
+    assert then in answer["reason"]
