@@ -62,7 +62,7 @@ def run(cluster: Cluster, address: str, port: int, clients: int) -> tuple[float,
     said = cluster.lab.on(HOST, f"sh -c {shlex.quote(f'ulimit -n 8192; {words}')}", check=False)
     tps, latency = re.search(r"tps = ([\d.]+)", said), re.search(r"latency average = ([\d.]+)", said)
     if not tps or not latency or "aborted" in said:
-        return said.strip().splitlines()[-1] if said.strip() else "nothing was said"
+        return said
     return float(tps[1]), float(latency[1])
 
 
@@ -80,7 +80,7 @@ def test_pgbench_through_the_pooler_beside_direct_connections(whole_cluster: Clu
     if isinstance(direct, str):
         # More than max_connections: what the pooler is for.
         assert clients > 200, direct
-        assert "too many" in direct or "remaining connection slots" in direct or "aborted" in direct, direct
+        assert "too many clients" in direct or "remaining connection slots" in direct, direct[-1000:]
         return
     record(
         f"pgbench_{clients}_ratio",
