@@ -1,7 +1,7 @@
 """What `make test` and CI run: every step from formatting to the stories on the lab, then a table of what took how long.
 
 A step is one line in STEPS: a new scenario or a new kind of check is one line more. Steps that need no lab run while it boots,
-two at a time. What each printed is kept in tests/output/STEP.log; the last line is `N passed, N failed`.
+two at a time. What each printed is kept in tests/output/STEP.log; the last line is `N passed, N failed`, before it stands what failed and why.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.counting import Counts, node_tests, one_check, preparation, pytest_tests, sanity_tests
+from tools.reasons import reasons
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests" / "output"
@@ -53,6 +54,7 @@ class Result:
     counts: Counts
     seconds: float = 0
     left_out_for: str = ""
+    reasons: Sequence[str] = ()
 
     @property
     def good(self) -> bool:
@@ -219,6 +221,11 @@ def table(results: Mapping[str, Result], total_seconds: float) -> str:
     return "\n".join(rows)
 
 
+def complaints(results: Mapping[str, Result]) -> list[str]:
+    """Why each step failed, for whoever sees only the end of a run."""
+    return [f"{name}: {reason}" for name, result in results.items() for reason in result.reasons]
+
+
 def exit_status(results: Mapping[str, Result]) -> int:
     """0 only where something was tested and nothing failed or was left out."""
     tested = sum(result.counts.passed for result in results.values())
@@ -278,7 +285,9 @@ async def _run_one(step: Step) -> Result:
         await asyncio.wait([progress])
     said = _COLOUR.sub("", log.read_text(errors="replace"))
     log.write_text(said)
-    result = Result(step.count(said, not ending and process.returncode == 0), time.monotonic() - begin)
+    counts = step.count(said, not ending and process.returncode == 0)
+    why = [*reasons(said), *([ending.strip()] if ending else [])] if counts.failed else []
+    result = Result(counts, time.monotonic() - begin, reasons=why)
     _tell(step, f"{'ok' if result.good else 'FAILED'} after {result.seconds:.1f} s: {result.counts}.{ending}")
     if not result.good:
         tail = [] if step.shown else said.splitlines()[-_TAIL_LINES:]
@@ -353,6 +362,8 @@ def main() -> int:
         print("\ninterrupted; the lab stays as it is, `python3 -m lab status` shows it", file=sys.stderr)
         return 130
     print(f"\n{table(results, time.monotonic() - begin)}\n")
+    if said := complaints(results):
+        print("\n".join(said), end="\n\n")
     print(sum((result.counts for result in results.values()), Counts()), flush=True)
     return exit_status(results)
 
