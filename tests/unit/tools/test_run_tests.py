@@ -168,7 +168,9 @@ def test_a_step_beyond_its_limit_is_stopped_with_all_that_it_started(tmp_path, c
 
 def test_an_interrupted_run_ends_its_steps():
     code = (
-        "import asyncio, pathlib, sys, tempfile\n"
+        "import asyncio, pathlib, signal, sys, tempfile\n"
+        # A shell's background job has it ignored, and so would we.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from tools import run_tests as r\n"
         "r.OUTPUT = pathlib.Path(tempfile.mkdtemp())\n"
         "asyncio.run(r.run([r.Step('a', '', ['sleep', '60'])]))\n"
