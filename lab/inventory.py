@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.paths import CACHE, CHECKOUT, INVENTORY, STATE
 from lab.shell import run
-from lab.topology import Topology
+from lab.topology import Host, Topology
 
 _APPLICATION = CHECKOUT / "examples" / "tenant_app"
 
@@ -130,8 +130,28 @@ def forget() -> None:
 
 
 def enter(topology: Topology, name: str, command: list[str]) -> int:
-    """A shell or a command on a host by ssh; returns its exit status."""
+    """A shell or a command on a host by ssh; returns its exit status.
+
+    The connection stays for a minute and the next commands share it: making one takes longer than most commands do.
+    """
     host = topology.host(name)
-    return subprocess.run(
-        ["ssh", *ssh_options(), "-o", "LogLevel=ERROR", f"root@{host.address}", *command], check=False
-    ).returncode
+    shared = {
+        "ControlMaster": "auto",
+        "ControlPath": _shared_connection(host),
+        "ControlPersist": "60",
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "2",
+        "LogLevel": "ERROR",
+    }
+    options = (word for key, value in shared.items() for word in ("-o", f"{key}={value}"))
+    return subprocess.run(["ssh", *ssh_options(), *options, f"root@{host.address}", *command], check=False).returncode
+
+
+def leave(host: Host) -> None:
+    """End the connection to a host that has lost its power: it would never say so itself."""
+    if _shared_connection(host).exists():
+        run("ssh", "-o", f"ControlPath={_shared_connection(host)}", "-O", "exit", host.address, check=False)
+
+
+def _shared_connection(host: Host) -> Path:
+    return STATE / "ssh" / f"to_{host.name}"

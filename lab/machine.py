@@ -6,7 +6,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from lab import mirror, network
+from lab import inventory, mirror, network
 from lab.errors import LabError
 from lab.paths import STATE
 from lab.shell import background, run, say, ticks
@@ -143,6 +143,7 @@ class Machine:
             raise LabError(
                 f"{self.host.name} is not gone {_GONE_SECONDS} s after its power-off; `python3 -m lab down --force` removes what is left"
             )
+        inventory.leave(self.host)
 
     def freeze(self) -> None:
         """Stop all processes of the host where they are; its kernel still accepts connections."""

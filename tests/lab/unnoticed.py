@@ -11,7 +11,7 @@ from tests.lab.load import Result, running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
 
-# `make test` asks HAProxy with fewer, the same faults in less time; `make soak` asks either engine with all.
+# `make test` asks with fewer, the same faults in less time; `make soak` asks either engine with all.
 REQUESTS = int(os.environ.get("ESCALA_REQUESTS", "20000"))
 
 

@@ -14,7 +14,8 @@ variables = (
     shared
     | lab["hosts"][HOST]
     | {
-        "pki_directory": str(LAB / ".state" / "pki"),
+        # Its own, since other scenarios may be at work beside it.
+        "pki_directory": str(LAB / ".state" / "pki_single_server"),
         "platform_release_file": shared["lab_app_release_file"],
         "load_balancer_server_names": ["single.escala.test"],
         # The old daemon's user and folder: on one server both sides have the same uploads.
