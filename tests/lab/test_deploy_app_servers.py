@@ -56,6 +56,6 @@ def test_an_application_host_is_taken_out_and_put_back_by_the_inventory(
             )
         assert_nobody_noticed(load.result, "host_out_and_in", "an application host taken out and put back")
         assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
-    finally:
-        mended = playbook("etapa_1_load_balancer.yml")
-    assert mended.returncode == 0, mended.stdout[-3000:]
+    except BaseException:
+        playbook("etapa_1_load_balancer.yml")
+        raise
