@@ -21,6 +21,11 @@ def time():
     return Time()
 
 
+@pytest.fixture(autouse=True)
+def _on_a_quiet_machine(monkeypatch):
+    monkeypatch.delenv("ESCALA_TIME_FACTOR", raising=False)
+
+
 def wait(time, seen, within=2):
     return eventually("it is so", seen, within=within, every=0.5, clock=time.clock, sleep=time.sleep)
 
