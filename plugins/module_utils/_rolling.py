@@ -102,7 +102,17 @@ def source_at(path: str, may_be_missing: bool) -> Source:
 
 
 def plan(wanted: t.Sequence[str], units: t.Mapping[str, Unit], sources: t.Sequence[Source]) -> Plan:
-    """Restart what does not run or is older than a source of it; stop the template's units that are not wanted."""
+    """Restart what does not run or is older than a source of it; stop the template's units that are not wanted.
+
+    RollError where all that are wanted are new and others run: whoever sends requests knows only these, and would be left with none.
+    """
+    enable = [name for name in wanted if name not in units or not units[name].enabled]
+    leaving = [name for name, unit in units.items() if name not in wanted and unit.active]
+    if leaving and len(enable) == len(wanted):
+        raise RollError(
+            f"{', '.join(leaving)} run, and of those there would be instead, {', '.join(wanted)}, none was there before:"
+            " the balancers know none of them yet; add the new ones in one run and remove the old ones in the next"
+        )
     newest = max(sources, key=lambda source: source.changed_at)
     restart = {}
     for name in wanted:
@@ -112,7 +122,7 @@ def plan(wanted: t.Sequence[str], units: t.Mapping[str, Unit], sources: t.Sequen
         elif unit.started_at < newest.changed_at:
             restart[name] = f"it is older than {newest.path}"
     return Plan(
-        enable=[name for name in wanted if name not in units or not units[name].enabled],
+        enable=enable,
         restart=restart,
         stop=[name for name, unit in units.items() if name not in wanted and (unit.active or unit.enabled)],
     )

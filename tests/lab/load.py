@@ -222,7 +222,7 @@ def running_load(
     target: Target,
     *,
     requests: int,
-    rate: float = 400,
+    rate: float = 300,
     writes_per_second: float = 2,
     close_every: int = 0,
     save_to: Path | None = None,

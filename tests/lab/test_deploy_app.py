@@ -22,7 +22,7 @@ from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
 SECOND = "tenant_app-second"
-# A request that was under way when its instance was drained may still be answered.
+# A request that was under way when its instance was drained may still be answered; the slowest one says how long that may take.
 SETTLED_SECONDS = 1.0
 
 
@@ -89,10 +89,11 @@ def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_ro
         )
     assert done.returncode == 0, done.stdout[-3000:]
     assert set(releases(lab).values()) == {SECOND}
+    settled = max(SETTLED_SECONDS, load.result.quantile(1))
     for name in instances:
         (away,) = watch.were_away(name)
         assert away[0] < started(lab, name) < away[1], f"{name} was restarted while it was in rotation"
-        assert watch.answers(name, away[0] + SETTLED_SECONDS, started(lab, name)) == 0
+        assert watch.answers(name, away[0] + settled, started(lab, name)) == 0
     assert all(len({name.split("-")[0] for name in away}) <= 1 for _moment, away, _answers in watch.seen)
     assert_nobody_noticed(load.result, "deploy", "a release over both hosts")
     record("deploy_seconds", seconds, "s", what="deploy_app.yml over two hosts, under load")

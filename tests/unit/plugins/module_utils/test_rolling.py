@@ -114,9 +114,31 @@ def test_a_first_start_needs_no_pause():
 
 def test_what_is_no_longer_wanted_goes_last():
     systemctl = Systemctl()
-    units = {B: running(B)}
-    roll([A], units, plan([A], units, [OLD_FILE]), systemctl, ready, Time().pace())
+    units = {A: running(A), B: running(B)}
+    roll([A, C], units, plan([A, C], units, [OLD_FILE]), systemctl, ready, Time().pace())
+    assert f"restart {C}" in systemctl.calls
     assert systemctl.calls[-1] == f"disable --now {B}"
+
+
+def test_all_instances_at_once_are_not_replaced_by_new_ones_that_no_balancer_knows():
+    with pytest.raises(
+        RollError, match=rf"{A}, {B} run, and .* {C}, none was there before: .* add the new ones in one run"
+    ):
+        plan([C], {A: running(A), B: running(B)}, [OLD_FILE])
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        pytest.param(
+            {A: running(A), C: Unit(C, active=False, enabled=True, started_at=0.0)},
+            id="the new one was there, and is down",
+        ),
+        pytest.param({A: Unit(A, active=False, enabled=True, started_at=0.0)}, id="the old one does not run"),
+    ],
+)
+def test_the_last_one_goes_where_balancers_know_another_or_nothing_is_lost(units):
+    assert plan([C], units, [OLD_FILE]).stop == [A]
 
 
 def test_an_instance_that_never_becomes_ready_stops_the_roll():
