@@ -62,9 +62,14 @@ def run(config: Config) -> int:
 
     SIGHUP has the program start anew in the same process.
     """
-    awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    # Blocked here and in all threads that follow, and waited for below.
-    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    awaited = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    # Caught rather than blocked: programs that acts begin would inherit the block, and could not be ended by each other.
+    came, catch = os.pipe()
+    os.set_blocking(catch, False)
+    signal.set_wakeup_fd(catch)
+    for number in awaited:
+        signal.signal(number, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
     try:
         guard = Guard(config, MEMORY_DIRECTORY)
     except ValueError as damaged:
@@ -82,7 +87,9 @@ def run(config: Config) -> int:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 3600}, daemon=True).start()
     threading.Thread(target=guard.run, args=(_Alive(),), name="rounds", daemon=True).start()
     notify("READY=1")
-    if signal.sigwait(awaited) == signal.SIGHUP:
+    if os.read(came, 1)[0] == signal.SIGHUP:
+        # One that comes from here on is the next program's, which catches it as soon as it can.
+        signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
         # What an act has begun, a copy for instance, would go on beside the one that begins it again.
         end_children(os.getpid())
         os.execv(sys.executable, [sys.executable, "-I", *sys.argv])  # noqa: S606  this very program, by its full path

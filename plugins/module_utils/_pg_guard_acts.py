@@ -98,8 +98,14 @@ class Acts:
             raise ActError(str(taken)) from taken
         postgres.server.set_synchronous(synchronous_names(node.rules, node.memory.quorum), _SQL_SECONDS)
         self._make_slots()
-        promoted = postgres.server.promote(limit_seconds)
-        status = postgres.server.status(_SQL_SECONDS)
+        # What was received is replayed first. That may take its time, and is waited for as long as it goes on.
+        replayed: t.Optional[int] = None
+        while True:
+            promoted = postgres.server.promote(limit_seconds)
+            status = postgres.server.status(_SQL_SECONDS)
+            if promoted or not status.in_recovery or status.replayed_lsn == replayed:
+                break
+            replayed = status.replayed_lsn
         if not promoted or status.written_timeline != timeline:
             self.kill(f"the promotion to timeline {timeline} ended on {status.written_timeline or 'none'}")
             return
@@ -179,6 +185,8 @@ class Acts:
         node.say("role", f"Copying all data of {source}: {verdict.reason}", WARNING)
         if postgres.data.control() is None:
             self._stop("its data is of no use")
+        else:
+            self._confirm_no_more()
         copied = postgres.control.copy(source)
         self._stop("its data is replaced")
         # Until the copy is whole the node counts as one without data: what it confirmed is gone with its old data.
@@ -186,6 +194,14 @@ class Acts:
         postgres.control.swap(copied)
         self.rewind_failed = False
         self.start(f"it is a copy of {source}")
+
+    def _confirm_no_more(self) -> None:
+        """Have what is here confirm nothing while it is copied over: the copy ends before its swap, and what came in between would be gone."""
+        with self._node.hand:
+            try:
+                self.stop_receiving(time.monotonic() + _SQL_SECONDS)
+            except (SessionError, OSError, TimeoutError):
+                self._stop("it might go on confirming what its copy lacks")
 
     def hand_over(self, target: str) -> None:
         """Stop in order, with all WAL at the standbys, and let the target be elected."""

@@ -248,19 +248,24 @@ def _title(pid: int) -> str:
 
 
 def _run(program: str, *arguments: str, seconds: float = _SYSTEMCTL_SECONDS, check: bool = True) -> str:
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired as late:
-        raise ActError(f"{os.path.basename(program)} took more than {seconds:g} s") from late
-    if done.returncode and check:
-        said = " ".join((done.stderr or done.stdout).split())
-        raise ActError(f"{os.path.basename(program)} failed with {done.returncode}: {said[-600:]}")
-    return done.stdout
+    name = os.path.basename(program)
+    # A group of its own, so that what a program has begun, as pg_basebackup does, can be ended with it.
+    with subprocess.Popen(
+        [program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd="/",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as late:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise ActError(f"{name} took more than {seconds:g} s") from late
+    if process.returncode and check:
+        said = " ".join((errors or output).split())
+        raise ActError(f"{name} failed with {process.returncode}: {said[-600:]}")
+    return output

@@ -42,6 +42,7 @@ _COPY_AFTER_SECONDS = 30.0
 _HANDOVER_SECONDS = 15.0
 _HANDOVER_AGAIN_SECONDS = 60.0
 _CATALOGUE_AGAIN_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 60.0
 
 Heards = t.Mapping[str, Heard]
 
@@ -50,7 +51,7 @@ class Guard:
     """One guard. `run` never returns; everything else may be called from any thread."""
 
     def __init__(self, config: Config, directory: str) -> None:
-        self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK)
+        self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.node = Node(config, self.wake, directory)
         self.acts = Acts(self.node)
         self.ballots = Ballots(self.node, self.acts)
@@ -109,7 +110,8 @@ class Guard:
         if self.busy():
             return
         self._join(me)
-        if me.role in ("primary", "standby", "starting"):
+        # One that refuses sessions may be one that an earlier guard is stopping, or a start that fails: neither was running.
+        if me.role in ("primary", "standby"):
             self._was_running, self._left_alone = True, False
         if me.role == "primary":
             self._lead(me, heard)
@@ -213,7 +215,11 @@ class Guard:
 
     def _make_wait(self, names: str) -> None:
         node = self.node
+        before = node.here.observer.look.status
         node.here.server.set_synchronous(names, 3.0)
+        if names and before and not before.synchronous:
+            # Whether commits wait at all is the checkpointer's to set, and it may be in the middle of a checkpoint: after another one it has.
+            node.here.server.checkpoint(_CHECKPOINT_SECONDS)
         # Every walsender has read the setting by the look after the next.
         look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
         self._in_force = InForce(names, look.rank.lsn) if look.rank else None

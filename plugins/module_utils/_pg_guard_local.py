@@ -117,6 +117,9 @@ class Observer:
     def look_once(self) -> Look:
         """Ask files and server, and return what they say; remembers since when the server has not answered."""
         before, at = self._look, time.monotonic()
+        # From the first file on: a disk that hangs stops whoever reads, and must not look like a server that was not asked.
+        if self._asked_since is None and self.lives():
+            self._asked_since = at
         control, pid = self._data.control(), self._data.postmaster()
         if pid is None:
             self._asked_since = None
@@ -133,10 +136,9 @@ class Observer:
                 self._asked_since = None
             known = before if before.pid == pid else Look()
             return known._replace(at=at, control=control, pid=pid, rank_final=False, error=str(error))
-        self._asked_since = None
         rank = self._rank(status)
         final = rank is not None and judge_final(status, before, pid)
-        return Look(
+        found = Look(
             at,
             control,
             pid,
@@ -147,6 +149,8 @@ class Observer:
             self._data.timelines(),
             free_bytes=self._data.free_bytes(),
         )
+        self._asked_since = None
+        return found
 
     def _rank(self, status: Status) -> t.Optional[Rank]:
         if status.lsn is None:

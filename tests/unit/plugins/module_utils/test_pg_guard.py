@@ -212,10 +212,18 @@ def service(monkeypatch):
         monkeypatch.setattr(guard, name, Part)
     monkeypatch.setattr(guard, "notify", lambda *words: did.extend(words))
     monkeypatch.setattr(guard, "end_children", lambda _parent: did.append("children end"))
-    monkeypatch.setattr(guard.signal, "pthread_sigmask", lambda *_mask: did.append("signals wait"))
+    monkeypatch.setattr(
+        guard.signal,
+        "pthread_sigmask",
+        lambda how, _mask: did.append("signals wait" if how == signal.SIG_BLOCK else "signals are caught"),
+    )
     monkeypatch.setattr(guard.os, "_exit", ends("exit"))
     monkeypatch.setattr(guard.os, "execv", ends("begins anew"))
-    return did
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield did
+    signal.set_wakeup_fd(-1)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -224,13 +232,18 @@ def service(monkeypatch):
         (signal.SIGTERM, ["STOPPING=1", "exit"]),
         (signal.SIGINT, ["STOPPING=1", "exit"]),
         # What was begun is ended first: it would go on beside the one that begins it again.
-        (signal.SIGHUP, ["children end", "begins anew"]),
+        (signal.SIGHUP, ["signals wait", "children end", "begins anew"]),
     ],
 )
 def test_the_service_is_ready_once_it_listens_and_ends_or_begins_anew_by_a_signal(
     file, service, monkeypatch, number, rest
 ):
-    monkeypatch.setattr(guard.signal, "sigwait", lambda _awaited: number)
+    def notify(*words):
+        service.extend(words)
+        if "READY=1" in words:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(guard, "notify", notify)
     with pytest.raises(EndedError):
         guard.main(["--config", file, "run"])
-    assert service == ["signals wait", "READY=1", *rest]
+    assert service == ["signals are caught", "READY=1", *rest]

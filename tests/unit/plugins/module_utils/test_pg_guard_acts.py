@@ -122,6 +122,20 @@ def test_a_promotion_that_comes_out_otherwise_is_killed_and_never_a_writer(world
     assert not node.me().writable
 
 
+@pytest.mark.parametrize(("ends", "killed"), [(True, False), (False, True)], ids=["it ends", "it stands still"])
+def test_a_promotion_waits_for_replay_as_long_as_it_goes_on(world, monkeypatch, ends, killed):
+    promotable(world)
+    replaying = [status(replayed_lsn=lsn) for lsn in (100, 200, 300)]
+    last = primary_status(5) if ends else replaying[-1]
+    promoted, statuses = iter([False, False, False, ends]), iter([*replaying, last])
+    monkeypatch.setattr(world.server, "promote", lambda _limit: next(promoted))
+    monkeypatch.setattr(world.server, "status", lambda _limit: next(statuses))
+    world.observer.coming = [world.observer.look, look(primary_status(5), 5)]
+    acts_of(world)[1].promote(5, 10.0)
+    assert ("kill" in world.did) is killed
+    assert next(statuses, None) is None
+
+
 def test_a_timeline_that_is_taken_is_not_promoted_to(world):
     promotable(world)
     (world.path / "pg_wal" / "00000005.history").write_text(OF_DB1)
@@ -301,6 +315,11 @@ def test_after_a_rewind_that_failed_nothing_is_started_and_a_copy_is_due(world, 
     assert "a fresh copy follows: pg_rewind failed" in capsys.readouterr().err
 
 
+def without_looks(world):
+    """What was done, apart from looking whether WAL is still received."""
+    return [step for step in world.did if not step.startswith("receives")]
+
+
 def test_a_copy_is_whole_before_the_old_data_stops_to_serve_and_to_count(world):
     world.stands()
     _node, acts = acts_of(world)
@@ -308,7 +327,8 @@ def test_a_copy_is_whole_before_the_old_data_stops_to_serve_and_to_count(world):
     copied = world.each_time("copy", lambda: world.remembered("joined"))
     swapped = world.each_time("swap", lambda: world.remembered("joined"))
     acts.clone(CLONE)
-    assert world.did == ["copy db2", "stop", "swap a copy of db2", "start"]
+    # What it confirmed while it is copied over would be gone with it.
+    assert without_looks(world) == ["upstream none", "copy db2", "stop", "swap a copy of db2", "start"]
     assert (copied, swapped) == ([IDENTIFIER], [None])
     assert acts.rewind_failed is False
 
@@ -318,8 +338,15 @@ def test_a_copy_that_fails_costs_nothing(world):
     world.control.broken["copy"] = "pg_basebackup failed with 1: no"
     with pytest.raises(ActError):
         acts_of(world)[1].clone(CLONE)
-    assert world.did == ["copy db2"]
+    assert without_looks(world) == ["upstream none", "copy db2"]
     assert world.remembered("joined") == IDENTIFIER
+
+
+def test_a_receiver_that_does_not_end_before_a_copy_is_ended_with_its_server(world, clock):
+    world.stands()
+    world.control.receiving = [True]
+    acts_of(world)[1].clone(CLONE)
+    assert without_looks(world) == ["upstream none", "stop", "copy db2", "swap a copy of db2", "start"]
 
 
 @pytest.mark.parametrize("act", ["follow", "rewind", "clone"])

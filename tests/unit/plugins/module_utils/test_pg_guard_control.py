@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -12,6 +13,7 @@ import pytest
 from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_control
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError, Control
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
+from tests.lab.eventually import eventually
 from tests.unit.plugins.module_utils.pg_guard_world import POSTGRESQL, config, write_control
 
 SYSTEMCTL = """#!/bin/sh
@@ -329,6 +331,23 @@ def test_a_program_that_takes_too_long_is_a_fault(host):
     (host.here / "bin" / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
     with pytest.raises(ActError, match="systemctl took more than 0.01 s"):
         _pg_guard_control._run("systemctl", "stop", seconds=0.01)
+
+
+def test_a_program_that_takes_too_long_ends_with_what_it_has_begun(host):
+    # The child has its output, for whose end one would wait.
+    (host.here / "bin" / "systemctl").write_text(f"#!/bin/sh\nsleep 60 &\necho $! >{host.here}/child\nwait\n")
+    with pytest.raises(ActError, match="took more than 0.5 s"):
+        _pg_guard_control._run("systemctl", "stop", seconds=0.5)
+    child = int((host.here / "child").read_text())
+    eventually("its child is gone", lambda: not _alive(child), within=5)
+
+
+def _alive(process):
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_a_unit_is_killed_also_where_its_data_cannot_be_read(host, monkeypatch):

@@ -156,6 +156,25 @@ def test_only_a_server_that_says_nothing_at_all_is_silent(data, monkeypatch):
         assert (watch.silent_seconds() > 0) is silent
 
 
+@pytest.mark.parametrize("reading", ["control", "postmaster", "timelines", "free_bytes"])
+def test_a_disk_that_hangs_whoever_reads_is_a_silent_server(data, monkeypatch, reading):
+    watch = observer(data, status(), status())
+    looks(watch, 1)
+    assert watch.silent_seconds() == 0
+    read, seen = getattr(data, reading), []
+
+    def hangs():
+        time.sleep(0.001)
+        seen.append(watch.silent_seconds())
+        return read()
+
+    monkeypatch.setattr(data, reading, hangs)
+    looks(watch, 1)
+    assert all(seconds > 0 for seconds in seen)
+    assert seen
+    assert watch.silent_seconds() == 0
+
+
 def test_it_is_silent_since_it_was_first_asked_in_vain(data):
     watch = observer(data, LIMIT)
     looks(watch, 1)
