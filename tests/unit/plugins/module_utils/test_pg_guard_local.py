@@ -13,6 +13,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Sessi
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Rank
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import Control
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Look, Observer, Process, judge_final
+from tests.lab.eventually import eventually
 from tests.unit.plugins.module_utils.pg_guard_world import IDENTIFIER, PID, look, primary_status, status
 
 ERROR = SessionError("refused", "the database system is shutting down", "57P03")
@@ -164,7 +165,8 @@ def test_a_disk_that_hangs_whoever_reads_is_a_silent_server(data, monkeypatch, r
     read, seen = getattr(data, reading), []
 
     def hangs():
-        time.sleep(0.001)
+        began = time.monotonic()
+        eventually("some time has passed", lambda: time.monotonic() > began, within=5, every=0.001)
         seen.append(watch.silent_seconds())
         return read()
 
