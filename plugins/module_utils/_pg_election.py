@@ -187,7 +187,9 @@ def _wait_for_other(
         or not _fresh(candidate, rules)
     ):
         return None
-    if candidate.state.timeline < promise.timeline and candidate.state.rank < me.rank and me.rank_final:
+    # What was heard before the promise was given lags behind what the candidate has: it may well win.
+    lately = candidate.age_seconds < promised_seconds
+    if lately and candidate.state.timeline < promise.timeline and candidate.state.rank < me.rank and me.rank_final:
         # It cannot win with this node's vote, so to wait for it would only take time.
         return None
     return f"{me.node} promised {promise} {promised_seconds:.1f} s ago"

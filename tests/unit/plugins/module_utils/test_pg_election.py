@@ -264,6 +264,12 @@ def test_a_node_of_another_cluster_gets_no_vote_and_fences_nobody():
     assert not fence(writer, heard(stranger, node("db3", system_identifier="7000")), RULES, 0).fence
 
 
+def test_what_was_heard_before_the_promise_says_nothing_of_whether_its_candidate_can_win():
+    me, behind = node("db2", promise=Promise(3, "db3"), lsn=150), node("db3", lsn=100)
+    assert "promised timeline 3 to db3 0.1 s ago" in stand(me, heard(behind, age=0.4), RULES, 9, 0.1).reason
+    assert stand(me, heard(behind, age=0.05), RULES, 9, 0.1).now
+
+
 def test_who_promised_waits_for_its_candidate_unless_that_cannot_win():
     me = node("db2", promise=Promise(3, "db3"), lsn=100)
     others = heard(node("db3", promise=Promise(3, "db3")))
