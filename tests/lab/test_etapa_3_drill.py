@@ -49,7 +49,6 @@ def test_a_killed_postmaster_costs_no_row_and_at_most_5_s(whole_cluster: Cluster
     assert "RPO 0 of " in said
     assert (output / "drill/report.html").exists()
     whole_cluster.wait_until_whole()
-    assert whole_cluster.primary() != old
 
 
 def test_what_misses_its_limit_fails(whole_cluster: Cluster, output: Path) -> None:
