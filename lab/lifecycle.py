@@ -62,6 +62,9 @@ def up(name: str, fresh: bool = False) -> None:
     off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
     if fresh:
         _wipe(off, saved)
+        # Its data is what a data node has that runs on; one that is off in a smaller topology has none for this one.
+        if not any("postgres_servers" in machine.host.groups for machine in hosts if machine not in off):
+            inventory.cluster_is_loaded(False)
     _boot(off, saved)
     for machine in hosts:
         if machine not in off and machine.state() == "running":
@@ -167,8 +170,6 @@ def _wipe(hosts: list[Machine], saved: State) -> None:
     for machine in hosts:
         machine.wipe()
         saved.layers[machine.host.name] = saved.layers[machine.host.name][-1:]
-    if any("postgres_servers" in machine.host.groups for machine in hosts):
-        inventory.cluster_is_loaded(False)
     saved.save()
     _collect(saved)
 
