@@ -61,10 +61,7 @@ def up(name: str, fresh: bool = False) -> None:
     hosts = machines(wanted)
     off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
     if fresh:
-        _wipe(off, saved)
-        # Its data is what a data node has that runs on; one that is off in a smaller topology has none for this one.
-        if not any("postgres_servers" in machine.host.groups for machine in hosts if machine not in off):
-            inventory.cluster_is_loaded(False)
+        _wipe(off, hosts, saved)
     _boot(off, saved)
     for machine in hosts:
         if machine not in off and machine.state() == "running":
@@ -165,11 +162,14 @@ def restore(name: str) -> None:
     _boot(hosts, saved)
 
 
-def _wipe(hosts: list[Machine], saved: State) -> None:
-    """Have hosts that are off begin as untouched Debian."""
-    for machine in hosts:
+def _wipe(off: list[Machine], hosts: list[Machine], saved: State) -> None:
+    """Have those hosts of a topology that are off begin as untouched Debian."""
+    for machine in off:
         machine.wipe()
         saved.layers[machine.host.name] = saved.layers[machine.host.name][-1:]
+    # The customer's data is in a cluster only as long as a data node runs on.
+    if not any("postgres_servers" in machine.host.groups for machine in hosts if machine not in off):
+        inventory.cluster_is_loaded(False)
     saved.save()
     _collect(saved)
 
