@@ -11,6 +11,22 @@ from urllib.parse import urlsplit
 from tests.lab.target import Target
 
 
+class Connection(http.client.HTTPConnection):
+    """A connection to the virtual address, whatever the name resolves to; one that has ended is made anew by the next request."""
+
+    def __init__(self, target: Target, timeout: float = 5.0) -> None:
+        self._target, self._url = target, urlsplit(target.base_url)
+        super().__init__(self._url.netloc, timeout=timeout)
+
+    def connect(self) -> None:
+        secure = self._url.scheme == "https"
+        plain = socket.create_connection((self._target.vip, self._url.port or (443 if secure else 80)), self.timeout)
+        self.sock = plain
+        if secure:
+            context = ssl.create_default_context(cafile=self._target.ca_file)
+            self.sock = context.wrap_socket(plain, server_hostname=self._target.server_name)
+
+
 def get(
     target: Target,
     path: str,
@@ -21,14 +37,7 @@ def get(
     body: bytes | None = None,
 ) -> http.client.HTTPResponse:
     """One request, a GET unless another method is given, on a connection of its own."""
-    url = urlsplit(target.base_url)
-    secure = url.scheme == "https"
-    plain = socket.create_connection((target.vip, url.port or (443 if secure else 80)), timeout)
-    connection = http.client.HTTPConnection(url.netloc, timeout=timeout)
-    connection.sock = plain
-    if secure:
-        context = ssl.create_default_context(cafile=target.ca_file)
-        connection.sock = context.wrap_socket(plain, server_hostname=target.server_name)
+    connection = Connection(target, timeout)
     connection.request(method, path, body, {"Connection": "close", **(headers or {})})
     return connection.getresponse()
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.lab.certificates import Authority, bundle, served_at
 from tests.lab.eventually import eventually
@@ -162,10 +163,10 @@ def _signed_for_as_long_as_usual() -> Iterator[None]:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def renewal_is_due(target: Target) -> tuple[str, str]:
-    """With these arguments the certificate that is served is too old, and the one that takes its place is not."""
-    certificate = served_at(target.vip, target.server_name, target.ca_file)
-    days_left = (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
+def renewal_is_due(*certificates: x509.Certificate) -> tuple[str, str]:
+    """With these arguments each of the certificates is too old, and the one that takes its place is not."""
+    ends = max(certificate.not_valid_after_utc for certificate in certificates)
+    days_left = (ends - datetime.datetime.now(datetime.UTC)).days
     due = {"pki_renew_before_days": days_left + 2, "pki_certificate_days": days_left + 3}
     return "--extra-vars", json.dumps(due)
 
@@ -173,7 +174,7 @@ def renewal_is_due(target: Target) -> tuple[str, str]:
 @pytest.mark.usefixtures("_signed_for_as_long_as_usual")
 def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, target: Target) -> None:
     before = serials(lab, target, target.ca_file)
-    due = renewal_is_due(target)
+    due = renewal_is_due(served_at(target.vip, target.server_name, target.ca_file))
     with running_load(target, requests=2_000) as load, SlowUpload(target) as upload:
         done = playbook("renew_certificates.yml", *due)
         assert done.returncode == 0, done.stdout[-3000:]
@@ -188,7 +189,8 @@ def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, targ
 
 @pytest.mark.usefixtures("_signed_for_as_long_as_usual")
 def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Target, output: Path) -> None:
-    before, due = serials(lab, target, target.ca_file), renewal_is_due(target)
+    before = serials(lab, target, target.ca_file)
+    due = renewal_is_due(served_at(target.vip, target.server_name, target.ca_file))
     with running_load(target, requests=2_000) as load:
         kill_at_a_task("renew_certificates.yml", *due, by=chance(), output=output / "killed.log")
         # Whatever each balancer serves by now, it is valid and has its own key.

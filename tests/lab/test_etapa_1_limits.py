@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.edge import Connection
 from tests.lab.eventually import eventually
-from tests.lab.handle import Lab, playbook
+from tests.lab.handle import Lab
+from tests.lab.measurements import ENGINE
 from tests.lab.target import Target
+from tests.lab.test_etapa_1_throughput import BALANCER, switch
 
-BALANCER = "lb1"
 PER_SECOND, BURST = 20, 40
 MODEST, GREEDY = 15, 100
 SECONDS = 8
 
 
-def configure(**variables: int) -> None:
-    done = playbook("etapa_1_load_balancer.yml", "--limit", BALANCER, "--extra-vars", json.dumps(variables))
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 @pytest.fixture
 def _limits_back(whole_platform: None) -> Iterator[None]:
     yield
-    configure()
-
-
-class Connection(http.client.HTTPSConnection):
-    """One connection to the virtual address, whatever the name resolves to."""
-
-    def __init__(self, target: Target) -> None:
-        super().__init__(target.server_name)
-        self._target = target
-
-    def connect(self) -> None:
-        context = ssl.create_default_context(cafile=self._target.ca_file)
-        plain = socket.create_connection((self._target.vip, 443), 10)
-        self.sock = context.wrap_socket(plain, server_hostname=self.host)
+    switch(ENGINE)
 
 
 def statuses(target: Target, rate: float) -> Counter[int]:
     """What the requests of a while were answered, sent at a steady rate."""
     found: Counter[int] = Counter()
-    connection = Connection(target)
+    connection = Connection(target, timeout=10)
     begun = time.monotonic()
     for number in range(round(rate * SECONDS)):
         due = begun + number / rate
@@ -65,7 +45,8 @@ def statuses(target: Target, rate: float) -> Counter[int]:
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("_limits_back")
 def test_who_asks_too_much_gets_what_it_may_and_429_beyond(lab: Lab, target: Target) -> None:
-    configure(
+    switch(
+        ENGINE,
         load_balancer_requests_per_second_per_client=PER_SECOND,
         load_balancer_request_burst_per_client=BURST,
     )

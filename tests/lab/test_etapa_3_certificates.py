@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,12 +10,12 @@ import pytest
 from cryptography import x509
 
 from tests.lab.handle import ROOT, playbook
-from tests.lab.postgres import Cluster, fail_over
-from tests.lab.test_certificate_own import changed
+from tests.lab.postgres import Cluster
+from tests.lab.test_certificate_own import changed, renewal_is_due
+from tests.lab.test_etapa_3_postmaster_killed import RTO_SECONDS, kill_postmaster
 
 ISSUED = ROOT / "inventories/lab/.state/pki/issued"
 GUARD_PORT, POSTGRESQL_PORT, PGBOUNCER_PORT = 5433, 5432, 6432
-RTO_SECONDS = 5.0
 
 pytestmark = pytest.mark.etapa_3
 
@@ -45,15 +43,9 @@ def served(cluster: Cluster) -> dict[str, str]:
     return found
 
 
-def due() -> tuple[str, str]:
-    """With these arguments every certificate is too old, and the one that takes its place is not."""
-    ends = [x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc for file in ISSUED.glob("*.crt")]
-    days_left = (max(ends) - datetime.datetime.now(datetime.UTC)).days
-    return "--extra-vars", json.dumps({"pki_renew_before_days": days_left + 2, "pki_certificate_days": days_left + 3})
-
-
 def test_all_are_renewed_under_load_and_a_failover_goes_as_before(whole_cluster: Cluster, output: Path) -> None:
-    before, arguments = served(whole_cluster), due()
+    before = served(whole_cluster)
+    arguments = renewal_is_due(*(x509.load_pem_x509_certificate(file.read_bytes()) for file in ISSUED.glob("*.crt")))
     primary = whole_cluster.primary()
     with whole_cluster.measuring(output) as measurement:
         at = measurement.mark("certificates are renewed")
@@ -70,12 +62,9 @@ def test_all_are_renewed_under_load_and_a_failover_goes_as_before(whole_cluster:
     assert again.returncode == 0, again.stdout[-3000:]
     assert sum(changed(again.stdout).values()) == 0
 
-    what = "the primary's postmaster killed, its certificates renewed before"
-    _, found = fail_over(
+    kill_postmaster(
         whole_cluster,
         output,
-        what,
-        lambda old: whole_cluster.lab.on(old, f"kill -9 {whole_cluster.postmaster(old)}"),
-        may_return=True,
+        "postmaster_killed_renewed",
+        "the primary's postmaster killed, its certificates renewed before",
     )
-    found.hold("postmaster_killed_renewed", what, limit=RTO_SECONDS)

@@ -1,4 +1,4 @@
-"""Two or three faults drawn by a seed, over each other: never two writers, no acknowledged row lost, whole again without a person."""
+"""Three faults drawn by a seed, over each other: never two writers, no acknowledged row lost, whole again without a person."""
 
 from __future__ import annotations
 
