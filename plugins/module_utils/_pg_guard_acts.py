@@ -33,6 +33,8 @@ class Acts:
         self.rewind_failed = False
         # When PostgreSQL was last started, by the monotonic clock.
         self.started_at = float("-inf")
+        # When the guard last killed it, by the same clock.
+        self.killed_at = float("-inf")
 
     @property
     def _others(self) -> t.List[str]:
@@ -41,6 +43,7 @@ class Acts:
     def kill(self, reason: str, then: str = "it starts again as a standby") -> None:
         """Let no process of this PostgreSQL do anything more. What is started afterwards is a standby; `then` says so in the journal."""
         node, postgres = self._node, self._node.here
+        self.killed_at = time.monotonic()
         # From here on it is no writer to anybody who asks, whatever becomes of the processes.
         node.fenced_pid = postgres.observer.look.pid
         node.reason = reason

@@ -209,9 +209,10 @@ class Ballots:
 
     def _writes(self) -> bool:
         """Whether the server turns out to be no standby, which is ended: promoted by somebody, or elected before the guard looked."""
-        node = self._node
-        status = node.postgres.observer.look.status if node.postgres else None
-        if status is None or status.in_recovery:
+        observer = self._node.postgres.observer if self._node.postgres else None
+        status = observer.look.status if observer else None
+        # What has ended since writes nothing, and what is started in its place is a standby.
+        if observer is None or status is None or status.in_recovery or not observer.lives():
             return False
         fork = self._acts.fork()
         if fork:

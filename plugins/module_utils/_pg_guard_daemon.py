@@ -60,9 +60,13 @@ class Guard:
         self._vacant_since: t.Optional[float] = None
         self._promise: t.Any = self.node.memory.promise
         self._promised_at: t.Optional[float] = None
-        self._was_running = self._left_alone = False
+        self._was_running = False
+        # Since when it is left alone, because somebody else stopped it in order.
+        self._left_alone_since: t.Optional[float] = None
         self._unserved_since: t.Optional[float] = None
         self._in_force: t.Optional[InForce] = None
+        # Commits began to wait for somebody, and the checkpointer has not shown yet that it knows.
+        self._checkpoint_due = False
         self._handing_since = float("-inf")
         # The timeline on which repmgr's catalogue was last brought up to date, and when it is tried again.
         self._catalogued = 0
@@ -112,7 +116,7 @@ class Guard:
         self._join(me)
         # One that refuses sessions may be one that an earlier guard is stopping, or a start that fails: neither was running.
         if me.role in ("primary", "standby"):
-            self._was_running, self._left_alone = True, False
+            self._was_running, self._left_alone_since = True, None
         if me.role == "primary":
             self._lead(me, heard)
         elif me.role == "stopped":
@@ -186,7 +190,7 @@ class Guard:
             self._in_force = None
         change = change_quorum(me, heard, node.rules, self._in_force, node.config.continue_alone)
         # Who comes back waits until it is known since when commits wait for it.
-        unknown = bool(me.quorum.out) and self._in_force is None
+        unknown = self._checkpoint_due or (bool(me.quorum.out) and self._in_force is None)
         if change.synchronous is not None and status and (status.synchronous != change.synchronous or unknown):
             wanted = change.synchronous
             node.say("quorum", f"Commits wait for {wanted or 'no standby'}: {change.reason}", WARNING)
@@ -216,10 +220,12 @@ class Guard:
     def _make_wait(self, names: str) -> None:
         node = self.node
         before = node.here.observer.look.status
+        self._checkpoint_due = bool(names) and (self._checkpoint_due or bool(before and not before.synchronous))
         node.here.server.set_synchronous(names, 3.0)
-        if names and before and not before.synchronous:
+        if self._checkpoint_due:
             # Whether commits wait at all is the checkpointer's to set, and it may be in the middle of a checkpoint: after another one it has.
             node.here.server.checkpoint(_CHECKPOINT_SECONDS)
+            self._checkpoint_due = False
         # Every walsender has read the setting by the look after the next.
         look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
         self._in_force = InForce(names, look.rank.lsn) if look.rank else None
@@ -227,13 +233,14 @@ class Guard:
     def _revive(self) -> None:
         node, look = self.node, self.node.here.observer.look
         if self._was_running and look.control and look.control.shut_down:
-            self._was_running, self._left_alone = False, True
+            self._was_running, self._left_alone_since = False, time.monotonic()
             node.say(
                 "start",
                 "PostgreSQL was stopped in order by somebody else, and is left alone until it is started",
                 WARNING,
             )
-        if self._left_alone:
+        # What the guard itself killed after that had been started by somebody, who wants it to run.
+        if self._left_alone_since is not None and self.acts.killed_at < self._left_alone_since:
             node.reason = "PostgreSQL was stopped in order; start its unit when it is to run again"
             return
         if time.monotonic() - self.acts.started_at < _START_AGAIN_SECONDS:

@@ -128,8 +128,7 @@ def test_the_customer_s_own_files_take_over_unnoticed(lab: Lab, target: Target, 
         assert len(set(serials(lab, target, authority.ca_file).values())) == 1
         again = playbook("renew_certificates.yml", "--extra-vars", json.dumps(own))
         assert sum(changed(again.stdout).values()) == 0
-    assert load.result.failures == []
-    assert load.result.lost == []
+    load.result.assert_unharmed()
     assert pair.key_file.read_text().splitlines()[1] not in done.stdout + done.stderr
 
 
@@ -183,8 +182,7 @@ def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, targ
         eventually("the upload goes on", lambda: upload.pieces > pieces + 5, within=10)
     assert {balancer: after[balancer] != before[balancer] for balancer in after} == dict.fromkeys(before, True)
     assert upload.status == 201
-    assert load.result.failures == []
-    assert load.result.lost == []
+    load.result.assert_unharmed()
 
 
 @pytest.mark.usefixtures("_signed_for_as_long_as_usual")
@@ -200,5 +198,4 @@ def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Ta
     after = serials(lab, target, target.ca_file)
     assert {balancer: after[balancer] != before[balancer] for balancer in after} == dict.fromkeys(before, True)
     assert sum(changed(playbook("renew_certificates.yml", *due).stdout).values()) == 0
-    assert load.result.failures == []
-    assert load.result.lost == []
+    load.result.assert_unharmed()

@@ -68,7 +68,7 @@ def test_no_client_notices_the_move_to_the_platform_or_back(
         # Clients who keep their connections: the relay ends each with an answer that says so.
         with running_load(old, requests=500, rate=50) as kept:
             seconds = _done("rollback_edge.yml", output)
-        assert kept.result.failures == []
+        kept.result.assert_unharmed()
         assert kept.result.broken == 0
         record("rollback_edge", seconds, "s", what="clients given back to the old server: the playbook's time")
         _wait_until_answered_by(load, [OLD_SERVER], 500)
@@ -103,8 +103,7 @@ def test_a_move_that_was_killed_is_made_good_by_the_next(
         again = playbook("migrate_edge.yml")
         assert "changed=0" in _recap(again.stdout), again.stdout
         _done("rollback_edge.yml", output)
-    assert load.result.failures == []
-    assert load.result.lost == []
+    load.result.assert_unharmed()
     assert not _traces(lab)
 
 

@@ -37,8 +37,7 @@ def test_nobody_notices_a_run_under_load(target: Target) -> None:
     with running_load(target, requests=2_000) as load:
         done = playbook("etapa_1_load_balancer.yml")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert load.result.failures == []
-    assert load.result.lost == []
+    load.result.assert_unharmed()
 
 
 @pytest.fixture

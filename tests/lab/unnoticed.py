@@ -48,7 +48,6 @@ def assert_nobody_noticed(result: Result, name: str, what: str) -> None:
     )
     record(f"{name}_lost", len(result.lost), "writes", 0, what=f"{what}: acknowledged writes lost")
     record(f"{name}_slowest", result.quantile(1), "s", what=f"{what}: slowest request")
-    assert result.failures == []
+    result.assert_unharmed()
     assert result.requests >= REQUESTS
     assert result.acknowledged
-    assert result.lost == []

@@ -201,6 +201,15 @@ def test_a_server_that_is_dead_has_no_receiver_and_no_final_rank(world):
     assert (answer.granted, answer.rank_final) == (True, False)
 
 
+def test_a_primary_that_was_stopped_since_the_last_look_is_not_killed_and_promises(world):
+    world.leads(2)
+    world.observer.alive = False
+    answer = ballots_of(world)[1].answer(OF_DB2)
+    # Its unit may be starting it again at this moment, as a standby.
+    assert world.did == []
+    assert (answer.granted, answer.rank_final) == (True, False)
+
+
 def test_a_witness_promises_and_has_nothing_to_stop(world):
     _node, ballots = ballots_of(world, **WITNESS)
     answer = ballots.answer(OF_DB2)

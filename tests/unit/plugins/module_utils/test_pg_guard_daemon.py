@@ -259,6 +259,22 @@ def test_a_server_that_an_operator_stopped_in_order_is_left_alone_until_it_is_st
     assert world.did[-1] == "start"
 
 
+def test_what_somebody_started_after_a_stop_in_order_and_the_guard_killed_is_started_again(world, clock):
+    healthy(world)
+    guard = guard_of(world)
+    rounds(guard)
+    stopped(world, in_order=True)
+    rounds(guard)
+    assert world.did == []
+    # A restart by hand, in the middle of whose start another node is elected.
+    clock.now += 1
+    guard.acts.kill("db2 is to be primary of timeline 3")
+    stopped(world, in_order=True)
+    clock.now += 10
+    rounds(guard)
+    assert world.did == ["kill", "start"]
+
+
 def test_a_server_that_crashed_is_started_and_not_in_a_hurry(world, clock, monkeypatch):
     healthy(world)
     guard = guard_of(world)
@@ -567,6 +583,21 @@ def test_whom_commits_wait_for_is_put_right(world):
     rounds(guard_of(world))
     # Whether commits wait at all is known when the checkpointer has been through a checkpoint.
     assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
+
+
+def test_a_checkpoint_that_fails_is_taken_again_before_commits_are_said_to_wait(world, clock):
+    healthy(world)
+    guard = guard_of(world)
+    world.observer.look = look(primary_status(2, synchronous=""))
+    world.server.broken["checkpoint"] = "no answer within 60.0 s"
+    rounds(guard)
+    del world.server.broken["checkpoint"]
+    # The setting is in force by now, as far as it can be asked for.
+    world.observer.look = look(primary_status(2, synchronous=NAMES))
+    clock.now += 10
+    rounds(guard)
+    rounds(guard)
+    assert world.did == [f"synchronous {NAMES}", "checkpoint", f"synchronous {NAMES}", "checkpoint", "look"]
 
 
 def returning(world, synchronous, flushed):
