@@ -73,9 +73,13 @@ class Result:
 
     def assert_unharmed(self) -> None:
         """No request failed and no acknowledged write is lost; else say which, as far as a line has room for it."""
-        said = "; ".join(f"{failure.request} {failure.second:.1f} s into it: {failure.how}" for failure in self.failures[:3])
+        said = "; ".join(
+            f"{failure.request} {failure.second:.1f} s into it: {failure.how}" for failure in self.failures[:3]
+        )
         assert not self.failures, f"{len(self.failures)} of {self.requests} requests failed: {said}"
-        assert not self.lost, f"{len(self.lost)} of {len(self.acknowledged)} acknowledged writes are lost: {self.lost[:3]}"
+        assert not self.lost, (
+            f"{len(self.lost)} of {len(self.acknowledged)} acknowledged writes are lost: {self.lost[:3]}"
+        )
 
     def save(self, file: Path) -> None:
         quantiles = {name: self.quantile(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}

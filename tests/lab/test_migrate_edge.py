@@ -18,12 +18,13 @@ from tests.lab.edge import get
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.load import Load, running_load
+from tests.lab.load import PATIENCE_SECONDS, Load, running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
 OLD_SERVER = "legacy1"
+OLD_APPLICATION = "tenant-app-daemon"
 # Every connection ends soon, so that the clients of a server without a balancer meet its address again and again.
 CLOSE_EVERY = 4
 
@@ -93,7 +94,7 @@ def test_a_second_run_changes_nothing_either_way(output: Path) -> None:
 def test_a_move_that_was_killed_is_made_good_by_the_next(
     lab: Lab, old: Target, instances: list[str], output: Path
 ) -> None:
-    with running_load(old, requests=2_000, close_every=CLOSE_EVERY) as load:
+    with running_load(old, requests=2_000, close_every=CLOSE_EVERY, save_to=output / "load.json") as load:
         kill_at_a_task("migrate_edge.yml", by=chance(), output=output / "killed.log")
         # On whichever side of the move it was: somebody answers.
         assert _answered_by(old) in [OLD_SERVER, *instances]
@@ -160,6 +161,53 @@ def test_without_the_relay_the_old_server_answers_and_both_come_back(
     eventually(
         "the old address leads to the platform after a reboot", lambda: _answered_by(old) in instances, within=60
     )
+
+
+@pytest.mark.usefixtures("whole_platform", "old_state")
+def test_a_port_that_was_relayed_a_moment_ago_is_answered_when_the_next_move_begins(
+    lab: Lab, old: Target, instances: list[str], output: Path
+) -> None:
+    """As after a rollback: the kernel follows nothing, and what it still knew of the port once led another connection's answer astray."""
+    _done("migrate_edge.yml", output)
+    relayed = _ConnectionFrom(old)
+    assert relayed.answered_by() in instances
+    lab.on(
+        OLD_SERVER, "systemctl stop escala-edge-redirect escala-edge-relay && nft delete table inet escala_edge_relay"
+    )
+    direct = _ConnectionFrom(old, relayed.port)
+    lab.on(OLD_SERVER, f"systemctl kill --signal=STOP {OLD_APPLICATION}")
+    try:
+        direct.ask()
+        lab.on(OLD_SERVER, "systemctl start escala-edge-relay")
+        assert "redirect to" in lab.on(OLD_SERVER, "nft list table inet escala_edge_relay")
+    finally:
+        lab.on(OLD_SERVER, f"systemctl kill --signal=CONT {OLD_APPLICATION}")
+    assert direct.answered_by() == OLD_SERVER
+
+
+class _ConnectionFrom:
+    """One connection to a place from a port of the client's choice, for one request."""
+
+    def __init__(self, place: Target, port: int = 0) -> None:
+        self._connection = http.client.HTTPConnection(
+            place.vip, urlsplit(place.base_url).port, PATIENCE_SECONDS, source_address=("", port)
+        )
+        self._connection.connect()
+        self.port = int(self._connection.sock.getsockname()[1])
+        self._asked = False
+
+    def ask(self) -> None:
+        self._connection.request("GET", "/health/ready", headers={"Connection": "close"})
+        self._asked = True
+
+    def answered_by(self) -> str:
+        if not self._asked:
+            self.ask()
+        answer = self._connection.getresponse()
+        answer.read()
+        self._connection.close()
+        assert answer.status == 200
+        return answer.headers.get("X-Served-By", "")
 
 
 class _Client:
