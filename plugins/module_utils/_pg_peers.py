@@ -71,6 +71,8 @@ class Peer:
         self._context: t.Optional[ssl.SSLContext] = None
         self._written_at: t.Tuple[int, ...] = ()
         self._version = 0
+        # Until when the certificate of who answered last is valid, in seconds since 1970.
+        self.certificate_until: t.Optional[float] = None
 
     def state(self, wait_seconds: float = 0.0) -> State:
         """What the guard says of its node. With wait_seconds it answers when something changes, and at the latest after so long."""
@@ -131,7 +133,9 @@ class Peer:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.settimeout(_left(deadline))
             connection = http.client.HTTPConnection(self.name, self.port)
-            connection.sock = self._current_context().wrap_socket(raw, server_hostname=self.name)
+            tls = self._current_context().wrap_socket(raw, server_hostname=self.name)
+            connection.sock = tls
+            self.certificate_until = float(ssl.cert_time_to_seconds(str((tls.getpeercert() or {})["notAfter"])))
         except BaseException:
             raw.close()
             raise

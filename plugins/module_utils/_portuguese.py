@@ -115,6 +115,10 @@ CHECKS: t.Dict[str, Words] = {
         "Os guards de todos os nós se veem e concordam sobre o primário",
         "Leia `journalctl -u escala-pg-guard` no nó indicado e veja se a porta 5433 é alcançada.",
     ),
+    "postgresql_certificates": Words(
+        "Nenhum certificado dos nós do banco expira em breve",
+        "Execute renew_certificates.yml, e veja se o timer de renovação está ativo.",
+    ),
     "postgresql_token_arrives": Words(
         "O que se escreve no primário pode ser lido em cada standby",
         "Veja se o standby indicado recebe do primário; sem standby que confirme, nenhum commit termina.",

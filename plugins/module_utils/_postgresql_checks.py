@@ -34,6 +34,7 @@ SETTINGS = Check(
     3, "postgresql_settings", "Every data node is set so that commits survive and a failed node can come back"
 )
 GUARDS = Check(3, "postgresql_guards_agree", "The guards of all nodes see one another and agree on the primary")
+CERTIFICATES = Check(3, "postgresql_certificates", "No certificate of the database's nodes expires soon")
 
 _DURABLE = {
     "data_checksums": ("on",),
@@ -51,11 +52,12 @@ _WITH_GUARD = {"restart_after_crash": ("off",)}
 
 
 class Limits(t.NamedTuple):
-    """What a cluster is held to: bytes, seconds, and how old the last word that one guard heard of another may be."""
+    """What a cluster is held to: bytes, seconds, how old the last word that one guard heard of another may be, and days."""
 
     lag_bytes: int
     lag_seconds: float
     guard_seconds: float
+    certificate_days: int
 
 
 def judge_answers(seen: Observation) -> Verdict:
@@ -329,6 +331,30 @@ def _guard_faults(seen: Observation, name: str, state: NodeState, limit_seconds:
     timeline = seen.nodes[name]["timeline"]
     if timeline is not None and state.timeline != timeline:
         yield f"the guard of {name} says timeline {state.timeline}, its server {timeline}"
+
+
+def judge_certificates(seen: Observation, limits: Limits) -> Verdict:
+    """Whether what the nodes showed lasts: the server and its guard have one certificate, which both the standbys and the poolers verify."""
+    days = {
+        name: node["certificate_days_left"]
+        for name, node in {**seen.nodes, **seen.witnesses}.items()
+        if node["certificate_days_left"] is not None
+    }
+    evidence: Json = {"days_left": days, "days_left_limit": limits.certificate_days}
+    faults = [
+        f"{name} has {left} days left (limit {limits.certificate_days})"
+        for name, left in days.items()
+        if left < limits.certificate_days
+    ]
+    if not days:
+        return CERTIFICATES.fails("no guard showed one, see whether they answer", **evidence)
+    if faults:
+        return CERTIFICATES.fails(
+            f"{'; '.join(faults)}. Run renew_certificates.yml, and see that its timer runs", **evidence
+        )
+    return CERTIFICATES.passes(
+        f"at least {min(days.values())} days left on {_list(days)} (limit {limits.certificate_days})", **evidence
+    )
 
 
 def _setting(node: t.Mapping[str, t.Any], name: str) -> t.Optional[str]:

@@ -49,6 +49,8 @@ ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
 }
 # Whom to read from is not asked here, only who is the writer.
 _NO_LAG_LIMIT = float("inf")
+_DAY_SECONDS = 86400
+UNKNOWN_GUARD: Json = {"guard": None, "guard_problem": None, "certificate_days_left": None}
 
 
 class Observation(t.NamedTuple):
@@ -136,13 +138,19 @@ class Servers:
     def _ask_guard(self, place: t.Tuple[str, str]) -> Json:
         name, address = place
         if self._identity is None:
-            return {"guard": None, "guard_problem": "no certificate was given to ask it with"}
+            return {**UNKNOWN_GUARD, "guard_problem": "no certificate was given to ask it with"}
         peer = Peer(name, address, self._options["guard_port"], self._identity, self.limit_seconds)
         with contextlib.closing(peer):
             try:
-                return {"guard": peer.state(), "guard_problem": None}
+                guard = peer.state()
             except OSError as error:
-                return {"guard": None, "guard_problem": str(error) or type(error).__name__}
+                return {**UNKNOWN_GUARD, "guard_problem": str(error) or type(error).__name__}
+            seconds_left = (peer.certificate_until or 0) - time.time()
+            return {
+                "guard": guard,
+                "guard_problem": None,
+                "certificate_days_left": int(seconds_left // _DAY_SECONDS),
+            }
 
 
 def _told(message: str, password: t.Optional[str]) -> str:

@@ -116,7 +116,12 @@ def replication_checks(
 ) -> t.List[t.Callable[[], Verdict]]:
     """All checks of postgresql_replication_check, from its options."""
     servers = Servers(options, options["request_timeout_seconds"])
-    limits = checks.Limits(options["lag_limit_bytes"], options["lag_limit_seconds"], options["guard_limit_seconds"])
+    limits = checks.Limits(
+        options["lag_limit_bytes"],
+        options["lag_limit_seconds"],
+        options["guard_limit_seconds"],
+        options["certificate_days_left"],
+    )
     seen = Recent(servers.observe, clock.now)
     every: t.List[t.Callable[[], Verdict]] = [
         lambda: checks.judge_answers(seen()),
@@ -130,5 +135,5 @@ def replication_checks(
         lambda: judge_token(servers, seen(), check_mode, clock),
     ]
     if options["guard_certificate_file"]:
-        every.insert(-1, lambda: checks.judge_guards(seen(), limits))
+        every[-1:-1] = [lambda: checks.judge_guards(seen(), limits), lambda: checks.judge_certificates(seen(), limits)]
     return every

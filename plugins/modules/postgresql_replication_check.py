@@ -16,7 +16,8 @@ description:
     account's own, C(escala_monitor.token), and is deleted an hour later. It never counts as changed, and in check mode none is written.
   - Beside C(postgresql_token_arrives) the verdicts are C(postgresql_nodes_answer), C(one_postgresql_primary) (two writers fail it),
     C(postgresql_one_history) (system identifier and timeline), C(postgresql_standbys_stream), C(postgresql_synchronous_commit), C(postgresql_lag),
-    C(postgresql_slots), C(postgresql_settings), and C(postgresql_guards_agree) where O(guard_certificate_file) is given.
+    C(postgresql_slots), C(postgresql_settings), and where O(guard_certificate_file) is given C(postgresql_guards_agree) and
+    C(postgresql_certificates).
 extends_documentation_fragment:
   - escala.ha.check
   - escala.ha.postgresql_servers
@@ -33,6 +34,10 @@ options:
     description: How long ago at most one guard may have heard another.
     type: float
     default: 2
+  certificate_days_left:
+    description: For how many days at least the certificates of the nodes must still be valid.
+    type: int
+    default: 14
 attributes:
   check_mode:
     support: full
@@ -116,6 +121,7 @@ def main() -> None:
             "lag_limit_bytes": {"type": "int", "default": 16777216},
             "lag_limit_seconds": {"type": "float", "default": 5},
             "guard_limit_seconds": {"type": "float", "default": 2},
+            "certificate_days_left": {"type": "int", "default": 14},
             **CHECK_ARGUMENTS,
         },
         supports_check_mode=True,

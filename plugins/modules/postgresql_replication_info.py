@@ -162,6 +162,9 @@ nodes:
     guard_problem:
       description: Why its guard said nothing.
       type: str
+    certificate_days_left:
+      description: For how many whole days the certificate is still valid that its guard showed, which is its server's too.
+      type: int
   sample:
     - name: db2
       address: 192.0.2.32
@@ -171,7 +174,7 @@ nodes:
       lag_bytes: 0
       upstream: db1
 witnesses:
-  description: What the guards of O(witnesses) say, each with C(name), C(guard) and C(guard_problem).
+  description: What the guards of O(witnesses) say, each with C(name), C(guard), C(guard_problem) and C(certificate_days_left).
   returned: always
   type: list
   elements: dict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.lab.postgres import Cluster, wait_until
 from tests.lab.random_faults import Fault, draw
 
 FAULTS = 3
+# Runs count from 1, and so do their seeds; with ESCALA_SEED they go on from there, and 20 gives other twenty.
+BEFORE_THE_FIRST_SEED = int(os.environ.get("ESCALA_SEED") or 0)
 # After the last fault has ended: a node may have its data to copy anew.
 WHOLE_SECONDS = 180.0
 
@@ -30,9 +33,10 @@ def act(cluster: Cluster, fault: Fault, words: str) -> None:
 
 @pytest.mark.soak(runs=20)
 def test_faults_over_each_other_lose_nothing(whole_cluster: Cluster, output: Path, run: int) -> None:
-    faults = draw(run, list(whole_cluster.nodes), list(whole_cluster.pools), whole_cluster.primary(), FAULTS)
+    seed = BEFORE_THE_FIRST_SEED + run
+    faults = draw(seed, list(whole_cluster.nodes), list(whole_cluster.pools), whole_cluster.primary(), FAULTS)
     said = "; ".join(map(str, faults))
-    print(f"seed {run}: {said}")
+    print(f"seed {seed}: {said}")
     with whole_cluster.measuring(output) as measurement:
         begun = time.monotonic()
         moments = sorted(
@@ -53,5 +57,5 @@ def test_faults_over_each_other_lose_nothing(whole_cluster: Cluster, output: Pat
         whole = measurement.mark("whole again")
         whole_cluster.wait_acknowledged(measurement, whole)
         print(f"whole {whole - over:.1f} s after the last one had ended")
-    found = whole_cluster.judge(measurement, output, f"seed {run}: {said}", at)
+    found = whole_cluster.judge(measurement, output, f"seed {seed}: {said}", at)
     found.hold("random_faults", "three faults drawn by a seed, over each other")

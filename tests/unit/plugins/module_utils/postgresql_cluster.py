@@ -10,7 +10,7 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_replication 
 
 RECORDED = json.loads((Path(__file__).parent / "recordings" / "postgresql_17.json").read_text())
 ADDRESSES = {"db1": "10.77.0.31", "db2": "10.77.0.32", "db3": "10.77.0.33"}
-NO_GUARD = {"guard": None, "guard_problem": "connection refused"}
+NO_GUARD = {"guard": None, "guard_problem": "connection refused", "certificate_days_left": None}
 
 
 def answers():
@@ -51,13 +51,22 @@ def guard(node, **changes):
     }
 
 
-def seen(change=lambda nodes: None, away=(), guards=None, certified=False, witnesses=()):
-    """The picture of the recorded cluster, after `change` has changed the answers in place; those `away` do not answer."""
+def seen(change=lambda nodes: None, away=(), guards=None, certified=False, witnesses=(), days_left=()):
+    """The picture of the recorded cluster, after `change` has changed the answers in place; those `away` do not answer.
+
+    Certificates are valid for 300 days where `days_left` says nothing else of a node.
+    """
     found = answers()
     change(found)
     nodes = {name: silent() if name in away else asked(answer) for name, answer in found.items()}
     of_guards = {
-        name: {"guard": (guards or {})[name], "guard_problem": None} if name in (guards or {}) else NO_GUARD
+        name: {
+            "guard": (guards or {})[name],
+            "guard_problem": None,
+            "certificate_days_left": dict(days_left).get(name, 300),
+        }
+        if name in (guards or {})
+        else NO_GUARD
         for name in (*ADDRESSES, *witnesses)
     }
     return combine(nodes, of_guards, ADDRESSES, Rules(tuple(ADDRESSES), tuple(witnesses)), certified)

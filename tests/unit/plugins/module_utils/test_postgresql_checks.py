@@ -5,7 +5,7 @@ import pytest
 from ansible_collections.escala.ha.plugins.module_utils import _postgresql_checks as checks
 from tests.unit.plugins.module_utils.postgresql_cluster import ADDRESSES, guard, seen
 
-LIMITS = checks.Limits(16777216, 5.0, 2.0)
+LIMITS = checks.Limits(16777216, 5.0, 2.0, 14)
 ALL = {
     "answers": checks.judge_answers,
     "primary": checks.judge_primary,
@@ -16,6 +16,7 @@ ALL = {
     "slots": checks.judge_slots,
     "settings": checks.judge_settings,
     "guards": lambda found: checks.judge_guards(found, LIMITS),
+    "certificates": lambda found: checks.judge_certificates(found, LIMITS),
 }
 
 
@@ -132,7 +133,7 @@ def test_a_standby_that_is_away_fails_what_is_about_it_and_not_the_rest():
 
 def test_without_a_primary_nothing_that_needs_one_passes():
     found = seen(away=("db1",), guards=every_guard(), certified=True)
-    assert failed(found) == set(ALL) - {"settings"}
+    assert failed(found) == set(ALL) - {"settings", "certificates"}
     assert "no node says that it is a writable primary" in checks.judge_primary(found)["reason"]
 
 
@@ -181,6 +182,26 @@ def test_what_a_guard_says_otherwise_is_found(said, reason):
     verdict = checks.judge_guards(seen(guards=every_guard(**said), certified=True), LIMITS)
     assert verdict["passed"] is False
     assert reason in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("days", "passed", "reason"),
+    [
+        ({}, True, "at least 300 days left on db1, db2, db3 (limit 14)"),
+        ({"db2": 14}, True, "at least 14 days left on db1, db2, db3 (limit 14)"),
+        ({"db2": 13, "db3": -1}, False, "db2 has 13 days left (limit 14); db3 has -1 days left (limit 14). Run renew"),
+    ],
+)
+def test_a_certificate_that_ends_soon_is_found_before_it_has(days, passed, reason):
+    verdict = checks.judge_certificates(seen(guards=every_guard(), certified=True, days_left=days), LIMITS)
+    assert verdict["passed"] is passed
+    assert reason in verdict["reason"]
+
+
+def test_who_shows_no_certificate_is_not_taken_for_one_whose_certificate_lasts():
+    assert not checks.judge_certificates(seen(certified=True), LIMITS)["passed"]
+    one = checks.judge_certificates(seen(guards={"db1": guard("db1")}, certified=True), LIMITS)
+    assert (one["passed"], one["reason"]) == (True, "at least 300 days left on db1 (limit 14)")
 
 
 def test_a_witness_is_heard_and_hears():

@@ -41,8 +41,9 @@ def test_the_guards_are_judged_where_there_is_a_certificate_to_ask_with(run_modu
     files = {"guard_certificate_file": "/nowhere.crt", "guard_key_file": "/nowhere.key"}
     result = run_module("postgresql_replication_check", {**nobody, **files, "timeout_seconds": 0, "fail": False}, True)
     assert result.get("failed", False) is False
-    assert [verdict["name"] for verdict in result["verdicts"]][-2:] == [
+    assert [verdict["name"] for verdict in result["verdicts"]][-3:] == [
         "postgresql_guards_agree",
+        "postgresql_certificates",
         "postgresql_token_arrives",
     ]
 
