@@ -92,11 +92,10 @@ class Control:
             self._cgroup = self._find_cgroup()
         deadline = time.monotonic() + _KILL_SECONDS
         while True:
-            if self._cgroup:
-                with contextlib.suppress(OSError), open(
-                    os.path.join(self._cgroup, "cgroup.kill"), "w", encoding="ascii"
-                ) as file:
-                    file.write("1")
+            self._set("cgroup.kill", "1")
+            # Whoever was killed does nothing more when it goes on. Whatever systemd starts in a frozen unit stands still, and systemd waits for it
+            # and does nothing else on the whole host.
+            self._set("cgroup.freeze", "0")
             left = self._kill_outside()
             if not left and not self._inside():
                 return True
@@ -110,7 +109,8 @@ class Control:
         return postmaster is not None and any(": walreceiver" in _title(pid) for pid in children(postmaster))
 
     def thaw(self) -> None:
-        """Undo a freezer on the unit, in which a new process would stop as the old ones did."""
+        """Undo a freezer on the unit, in which a new process would stop as the old ones did. First without systemd, which may wait for one."""
+        self._set("cgroup.freeze", "0")
         _run("systemctl", "thaw", self._postgresql.unit, check=False)
 
     def rewind(self, source: str) -> None:
@@ -176,11 +176,25 @@ class Control:
         return os.path.join(parent, f".{name}.{suffix}")
 
     def _find_cgroup(self) -> str:
-        with contextlib.suppress(ActError, OSError):
-            path = _run("systemctl", "show", "--property=ControlGroup", "--value", self._postgresql.unit).strip()
-            if path:
-                return _CGROUPS + path
-        return ""
+        unit = self._postgresql.unit
+        try:
+            path = _run("systemctl", "show", "--property=ControlGroup", "--value", unit).strip()
+            return _CGROUPS + path if path else ""
+        except (ActError, OSError):
+            # A systemd that hangs says nothing; the unit's folder has its name.
+            found = (
+                os.path.join(folder, name)
+                for folder, names, _files in os.walk(_CGROUPS)
+                for name in names
+                if name in (unit, f"{unit}.service")
+            )
+            return next(found, "")
+
+    def _set(self, name: str, value: str) -> None:
+        """Write to a file of the unit's control group, where there is one."""
+        if self._cgroup:
+            with contextlib.suppress(OSError), open(os.path.join(self._cgroup, name), "w", encoding="ascii") as file:
+                file.write(value)
 
     def _inside(self) -> t.List[int]:
         if not self._cgroup:

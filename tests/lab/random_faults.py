@@ -19,12 +19,14 @@ _VERBS: dict[str, tuple[str, str]] = {
     "its disk full": ("disk-full {node} postgresql", "disk-heal {node}"),
     "its clock ahead": ("clock {node} 600", "clock {node} 0"),
 }
+_FREEZER = "/sys/fs/cgroup/system.slice/system-postgresql.slice/postgresql@17-main.service/cgroup.freeze"
 _COMMANDS: dict[str, tuple[str, str]] = {
     "postmaster killed": ("kill -9 $(head -n 1 /var/lib/postgresql/17/main/postmaster.pid)", ""),
     "postmaster stopped": (
         "kill -STOP $(head -n 1 /var/lib/postgresql/17/main/postmaster.pid)",
         "pkill -CONT -u postgres -x postgres",
     ),
+    "every process of PostgreSQL frozen": (f"echo 1 > {_FREEZER}", f"echo 0 > {_FREEZER}"),
     "guard killed": ("systemctl kill --signal=KILL escala-pg-guard", ""),
     "guard stopped": ("systemctl stop escala-pg-guard", "systemctl start escala-pg-guard"),
     "PostgreSQL restarted by hand": ("systemctl restart postgresql@17-main", ""),

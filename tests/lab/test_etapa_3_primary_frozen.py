@@ -1,4 +1,4 @@
-"""Every process of the primary's PostgreSQL stands still for a minute: another node writes within 10 s, the old one acknowledges nothing when it goes on."""
+"""Every process of the primary's PostgreSQL stands still, and nobody ends that: another node writes within 10 s, the old one never again as it was."""
 
 from __future__ import annotations
 
@@ -9,23 +9,18 @@ import pytest
 from tests.lab.postgres import Cluster, fail_over
 
 RTO_SECONDS = 10.0
-FROZEN_SECONDS = 60.0
 
 pytestmark = pytest.mark.etapa_3
 
 
 @pytest.mark.soak(runs=20)
 def test_another_node_writes_within_10_s_and_the_old_one_never_again(whole_cluster: Cluster, output: Path) -> None:
-    lab, what = whole_cluster.lab, "every process of the primary's PostgreSQL frozen for 60 s"
+    lab, what = whole_cluster.lab, "every process of the primary's PostgreSQL frozen"
     folder = whole_cluster.unit_folder(whole_cluster.primary())
+    # Its guard kills what is frozen, which never goes on, and thaws the unit: systemd would wait for ever for what it starts in there.
     old, found = fail_over(
-        whole_cluster,
-        output,
-        what,
-        lambda primary: lab.on(primary, f"echo 1 > {folder}/cgroup.freeze"),
-        # A unit that was killed meanwhile has no such folder any more, or one that is not frozen.
-        lambda primary: lab.on(primary, f"echo 0 > {folder}/cgroup.freeze", check=False),
-        lasts=FROZEN_SECONDS,
+        whole_cluster, output, what, lambda primary: lab.on(primary, f"echo 1 > {folder}/cgroup.freeze")
     )
+    assert lab.on(old, f"cat {folder}/cgroup.freeze").strip() == "0"
     assert [found.after_fault(end) < RTO_SECONDS for _, end in found.report["writers"][old]] == [True]
     found.hold("primary_frozen", what, limit=RTO_SECONDS)

@@ -152,6 +152,24 @@ def test_one_that_does_not_die_is_told_of_within_the_limit(host):
     assert (host.group / "cgroup.kill").read_text() == "1"
 
 
+def test_a_frozen_unit_is_thawed_by_its_kill_and_without_systemd_which_waits_for_what_it_started_there(host):
+    for act in (host.control.kill, host.control.thaw):
+        (host.group / "cgroup.freeze").write_text("1")
+        host.fails("thaw", "Transport endpoint is not connected")
+        act()
+        assert (host.group / "cgroup.freeze").read_text() == "0"
+
+
+def test_a_systemd_that_hangs_does_not_hide_the_unit(host):
+    folder = host.here / "cgroups" / "system.slice" / "system-postgresql.slice" / "postgresql@17-main.service"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.procs").write_text("")
+    host.fails("show", "Transport endpoint is not connected")
+    control = Control(config(postgresql={**POSTGRESQL, "data_directory": str(host.main)}), host.data)
+    assert control.kill() is True
+    assert (folder / "cgroup.kill").read_text() == "1"
+
+
 def test_a_unit_that_started_after_the_guard_is_found(host):
     control = host.control
     (host.here / "group").write_text("/later\n")
