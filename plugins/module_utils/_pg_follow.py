@@ -13,6 +13,7 @@ import json
 import re
 import typing as t
 
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import known
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
 from ansible_collections.escala.ha.plugins.module_utils._pg_routing import Route, route
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState
@@ -292,14 +293,9 @@ def _label(node: str) -> str:
 
 def config_from(text: str) -> Config:
     """The configuration in JSON; raises ValueError that says what is wrong with it."""
-    values = json.loads(text)
-    if not isinstance(values, dict) or set(values) != set(Config._fields):
-        raise ValueError(f"the configuration must be an object with the keys {', '.join(Config._fields)}")
-    try:
-        nodes = tuple(Node(**node) for node in values["nodes"])
-        databases = tuple(Pooled(**one) for one in values["databases"])
-    except TypeError as wrong:
-        raise ValueError(f"a node or a database has other keys than it should: {wrong}") from wrong
+    values = known(Config, "the configuration", json.loads(text))
+    nodes = tuple(Node(**known(Node, "a node", node)) for node in values["nodes"])
+    databases = tuple(Pooled(**known(Pooled, "a database", one)) for one in values["databases"])
     config = Config(**{**values, "nodes": nodes, "databases": databases})
     words = [word for node in nodes for word in (node.name, node.address)]
     words += [word for one in databases for word in (one.name, one.database, one.pool_mode)]

@@ -90,6 +90,7 @@ class Pooler:
         self.cut = 0
         self._loaded = ""
         self._paused: t.Set[str] = set()
+        self._holding = False
         self._cut_until = 0.0
         self._retry_at = 0.0
         self._held_file = os.path.join(os.path.dirname(config.state_file), "held")
@@ -102,11 +103,12 @@ class Pooler:
     def steer(self, course: Course, gone: t.Collection[str], now: float) -> None:
         """Have PgBouncer as the course says; `gone` are addresses that no longer serve at all."""
         text = databases_text(course, self.config)
-        idle = text == self._loaded and course.held == bool(self._paused) and now >= self._cut_until
+        as_held = self._holding if course.held else not self._paused
+        idle = text == self._loaded and as_held and now >= self._cut_until
         if idle or now < self._retry_at:
             return
         try:
-            if course.held and not self._paused:
+            if course.held and not self._holding:
                 self._hold()
             if text != self._loaded:
                 self._load(text)
@@ -120,6 +122,16 @@ class Pooler:
             self._retry_at = now + _RETRY_SECONDS
         else:
             self.problem = None
+
+    def let_go(self, now: float) -> None:
+        """Nobody waits for a follower that hears nobody: what the one before it held back goes on where it was sent last."""
+        if not self._paused or now < self._retry_at:
+            return
+        try:
+            self._let_go()
+        except (ConsoleError, OSError, ValueError) as error:
+            self.problem = str(error)
+            self._retry_at = now + _RETRY_SECONDS
 
     def _console(self) -> Console:
         return Console(self.config.socket_directory, self.config.port)
@@ -139,25 +151,26 @@ class Pooler:
     def _hold(self) -> None:
         """Have clients wait before their next transaction, and remember which databases an operator did not pause before us."""
         names = {pooled.name for pooled in self.config.databases if pooled.to == WRITER}
-        ours = names - self._now_paused()
-        if not ours:
-            return
-        # Before it is so, for whoever comes after us must know.
-        _replace(self._held_file, " ".join(sorted(ours)), 0o644)
-        self._paused = ours
-        for name in sorted(ours):
+        missing = names - self._now_paused()
+        ours = missing | self._paused
+        if ours != self._paused:
+            # Before it is so, for whoever comes after us must know.
+            _replace(self._held_file, " ".join(sorted(ours)), 0o644)
+            self._paused = ours
+        for name in sorted(missing):
             with self._console() as asking:
                 asking.begin(f'PAUSE "{name}"')
                 # It answers when the last transaction is over, which at a server that hangs is never; it holds back at once.
                 with contextlib.suppress(ConsoleError):
                     asking.end(_PAUSE_SECONDS)
+        self._holding = True
 
     def _let_go(self) -> None:
         names = self._paused & self._now_paused()
         with self._console() as console:
             for name in sorted(names):
                 console.ask(f'RESUME "{name}"')
-        self._paused = set()
+        self._paused, self._holding = set(), False
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._held_file)
 
@@ -229,6 +242,8 @@ class Follower:
         if any(one.state for one in heard.values()):
             gone = {node.address for node in self.config.nodes if _is_gone(heard[node.name], self.config)}
             self.pooler.steer(self.course, gone, now)
+        elif not self.course.held:
+            self.pooler.let_go(now)
         if self.pooler.problem != self._said:
             self._said = self.pooler.problem
             _say(f"<3>PgBouncer: {self._said}" if self._said else "<6>PgBouncer took what it was told")

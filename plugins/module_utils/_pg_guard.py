@@ -102,8 +102,10 @@ def run(config: Config) -> int:
 def end_children(parent: int) -> None:
     """Kill every process that this one has begun, with theirs."""
     for pid in children(parent):
-        end_children(pid)
         with contextlib.suppress(ProcessLookupError):
+            # One that stands still begins no other while its own are looked for.
+            os.kill(pid, signal.SIGSTOP)
+            end_children(pid)
             os.kill(pid, signal.SIGKILL)
 
 

@@ -21,6 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ER
 _SQL_SECONDS = 3.0
 _CHECKPOINT_SECONDS = 60.0
 _BUSY_SECONDS = 3.0
+_RELOADED_SECONDS = 0.5
 _ABSENT_LOOKS = 4
 _LOOK_SECONDS = 0.005
 
@@ -99,7 +100,11 @@ class Acts:
             stubs = postgres.data.write_stubs(look.rank.timeline, timeline)
         except ValueError as taken:
             raise ActError(str(taken)) from taken
-        postgres.server.set_synchronous(synchronous_names(node.rules, node.memory.quorum), _SQL_SECONDS)
+        names = synchronous_names(node.rules, node.memory.quorum)
+        postgres.server.set_synchronous(names, _SQL_SECONDS)
+        if names and look.status and not look.status.synchronous:
+            # A copy of a primary that went on alone: the checkpointer has to learn that commits wait before there are any.
+            postgres.server.checkpoint(_CHECKPOINT_SECONDS)
         self._make_slots()
         # What was received is replayed first. That may take its time, and is waited for as long as it goes on.
         replayed: t.Optional[int] = None
@@ -247,6 +252,12 @@ class Acts:
         if found:
             self._node.say("catalogue", f"repmgr's catalogue has {config.node} as primary")
         return found
+
+    def would_wait_for(self, names: str) -> None:
+        """Have a standby set whom commits wait for when it becomes primary."""
+        postgres = self._node.here
+        postgres.server.set_synchronous(names, _SQL_SECONDS)
+        postgres.observer.after(time.monotonic() + _RELOADED_SECONDS, _SQL_SECONDS)
 
     def tend_standby(self) -> None:
         """A slot that nobody uses on a standby would keep WAL for ever."""

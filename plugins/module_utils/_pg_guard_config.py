@@ -83,15 +83,14 @@ class Config(t.NamedTuple):
 
 def config_from(text: str) -> Config:
     """The configuration in JSON; raises ValueError that says what is wrong with it."""
-    values = json.loads(text)
-    if not isinstance(values, dict) or set(values) != set(Config._fields):
-        raise ValueError(f"the configuration must be an object with the keys {', '.join(Config._fields)}")
+    values = known(Config, "the configuration", json.loads(text))
+    postgresql = values["postgresql"]
     config = Config(
         **{
             **values,
-            "identity": _part(Identity, "identity", values["identity"]),
-            "timings": _part(Timings, "timings", values["timings"]),
-            "postgresql": values["postgresql"] and _part(PostgreSQL, "postgresql", values["postgresql"]),
+            "identity": Identity(**known(Identity, "identity", values["identity"])),
+            "timings": Timings(**known(Timings, "timings", values["timings"])),
+            "postgresql": postgresql and PostgreSQL(**known(PostgreSQL, "postgresql", postgresql)),
         }
     )
     if config.node not in config.addresses:
@@ -132,10 +131,15 @@ def slot_name(node: str) -> str:
     return node.lower().replace("-", "_").replace(".", "_")
 
 
-_Part = t.TypeVar("_Part", Identity, Timings, PostgreSQL)
+def known(kind: t.Any, name: str, values: t.Any) -> t.Dict[str, t.Any]:
+    """The values of a NamedTuple's fields from an object in JSON; raises ValueError where one is missing that has no default.
 
-
-def _part(kind: t.Type[_Part], name: str, values: t.Any) -> _Part:
-    if not isinstance(values, dict) or set(values) != set(kind._fields):
-        raise ValueError(f"{name} must be an object with the keys {', '.join(kind._fields)}")
-    return kind(**values)
+    Keys that this version does not know are left out: an update brings the code and its configuration one after the other, and what is started in
+    between must run. For the same reason a field that is added later has a default.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} must be an object")
+    missing = [field for field in kind._fields if field not in values and field not in kind._field_defaults]
+    if missing:
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    return {key: value for key, value in values.items() if key in kind._fields}

@@ -76,9 +76,12 @@ class Control:
             self.kill()
         if self._data.postmaster() is not None:
             # Started by hand, so the unit does not know it.
-            self._as_owner(
-                "pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._data.path}", seconds=_STOP_SECONDS
-            )
+            try:
+                self._as_owner(
+                    "pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._data.path}", seconds=_STOP_SECONDS
+                )
+            except ActError:
+                self.kill()
 
     def kill(self) -> bool:
         """Kill every process of PostgreSQL at once, frozen ones as well; whether all are gone within two seconds.

@@ -22,6 +22,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     newest_quorum,
     roomier,
     stand,
+    synchronous_names,
     upstream,
     vacancy,
 )
@@ -42,6 +43,7 @@ _COPY_AFTER_SECONDS = 30.0
 _HANDOVER_SECONDS = 15.0
 _HANDOVER_AGAIN_SECONDS = 60.0
 _CATALOGUE_AGAIN_SECONDS = 5.0
+_SLOTS_AGAIN_SECONDS = 3.0
 _CHECKPOINT_SECONDS = 60.0
 
 Heards = t.Mapping[str, Heard]
@@ -67,7 +69,7 @@ class Guard:
         self._in_force: t.Optional[InForce] = None
         # Commits began to wait for somebody, and the checkpointer has not shown yet that it knows.
         self._checkpoint_due = False
-        self._handing_since = float("-inf")
+        self._handing_since = self._slots_at = float("-inf")
         # The timeline on which repmgr's catalogue was last brought up to date, and when it is tried again.
         self._catalogued = 0
         self._catalogue_at = time.monotonic() + _CATALOGUE_AGAIN_SECONDS
@@ -182,7 +184,9 @@ class Guard:
         node.reason = f"primary of timeline {me.timeline}"
         if node.handing_over_to and time.monotonic() - self._handing_since > _HANDOVER_SECONDS:
             node.handing_over_to = None
-        if acts.missing_slots() or acts.lost_slots():
+        if (acts.missing_slots() or acts.lost_slots()) and time.monotonic() >= self._slots_at:
+            # What cannot be made, on a disk that is full, keeps nothing else from being done.
+            self._slots_at = time.monotonic() + _SLOTS_AGAIN_SECONDS
             self.begin("tend the slots", acts.tend_primary)
             return
         status = node.here.observer.look.status
@@ -220,7 +224,9 @@ class Guard:
     def _make_wait(self, names: str) -> None:
         node = self.node
         before = node.here.observer.look.status
-        self._checkpoint_due = bool(names) and (self._checkpoint_due or bool(before and not before.synchronous))
+        # A guard that has just started does not know whether the one before it came so far.
+        unsaid = self._in_force is None or bool(before and not before.synchronous)
+        self._checkpoint_due = bool(names) and (self._checkpoint_due or unsaid)
         node.here.server.set_synchronous(names, 3.0)
         if self._checkpoint_due:
             # Whether commits wait at all is the checkpointer's to set, and it may be in the middle of a checkpoint: after another one it has.
@@ -232,6 +238,10 @@ class Guard:
 
     def _revive(self) -> None:
         node, look = self.node, self.node.here.observer.look
+        if look.pid is not None:
+            # It is of before the end, and cannot say whether that was in order.
+            node.here.observer.wake()
+            return
         if self._was_running and look.control and look.control.shut_down:
             self._was_running, self._left_alone_since = False, time.monotonic()
             node.say(
@@ -266,7 +276,10 @@ class Guard:
             self._vacant_since = time.monotonic()
             node.say("vacancy", f"There is no primary to follow: {empty.reason}", WARNING)
         self._unserved_since = None
-        wanted = any(one.state and one.state.handing_over_to == me.node for one in heard.values())
+        wanted = any(
+            one.state and one.state.handing_over_to == me.node and one.age_seconds < node.rules.handover_seconds
+            for one in heard.values()
+        )
         # Alone in its quorum it is by an operator's word, who wants it to go on.
         if not node.rules.automatic and not wanted and node.rules.members(me.quorum) != (me.node,):
             node.reason = "automatic failover is off; promote by a handover or switch it on"
@@ -313,8 +326,12 @@ class Guard:
         acts = self.acts
         if verdict.promise:
             acts.promise(verdict)
+        status, names = self.node.here.observer.look.status, synchronous_names(self.node.rules, me.quorum)
         if acts.orphan_slots():
             self.begin("tend the slots", acts.tend_standby)
+        elif status and status.synchronous != names:
+            # Its copy has what the primary had at that time. Whom commits wait for once it is primary, its checkpointer is to know long before.
+            self.begin("set whom commits would wait for", lambda: acts.would_wait_for(names))
         elif me.streaming and not self.node.here.control.in_unit():
             self.begin("restart in its unit", acts.restart_in_unit)
 

@@ -81,10 +81,12 @@ def describe(
     # A timeline that nobody was elected for is a fork, and no claim to be made to others.
     writes = status is not None and not status.in_recovery
     known = rank if rank and (elected or not writes) else None
+    # One that waits for a receiver that hangs, at the end of its stop, has written its last.
+    stopping = look.control is not None and look.control.shut_down
     return NodeState(
         node=node,
         role=role,
-        writable=role == "primary" and elected and not situation.fenced,
+        writable=role == "primary" and elected and not situation.fenced and not stopping,
         timeline=known.timeline if known else 0,
         lsn=known.lsn if known else 0,
         replay_lsn=status.replayed_lsn if status else None,

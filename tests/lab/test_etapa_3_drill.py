@@ -27,6 +27,9 @@ def test_it_is_refused_without_a_confirmation(whole_cluster: Cluster, output: Pa
     code, said = drill(output, "drill_fault=postmaster_killed")
     assert code != 0
     assert "drill_confirmation to 'break lab'" in said.replace("''", "'")
+    # A limit would leave out what measures.
+    wanted = ("--extra-vars", "drill_fault=postmaster_killed", "--extra-vars", CONFIRMED)
+    assert playbook("drill_failover.yml", *wanted, "--limit", "postgres_servers").returncode != 0
     assert whole_cluster.primary() == primary
 
 

@@ -187,3 +187,38 @@ def _task_files_are_short(tree: Tree) -> Iterator[str]:
                 & task.keys()
             ):
                 yield f"{file} does work of its own: {task.get('name', task)}"
+
+
+_SECRET = re.compile(r"(?<![a-z])(password|passphrase|secret|token)(?![a-z])")
+_ACCOUNTS = _spec("{web_users: {type: list, elements: dict, description: A, options: {name: {}, password: {}}}}")
+
+
+def _every_task(tasks: Any) -> Iterator[dict[str, Any]]:
+    for task in tasks or []:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from _every_task(task.get(part))
+
+
+@rule(
+    "what loops over records with a secret in them shows none: it has no_log, or picks fields by json_query",
+    {_SPEC: _ACCOUNTS, "roles/web/tasks/users.yml": "- user: {name: a}\n  loop: '{{ web_users | sort }}'"},
+    {_SPEC: _ACCOUNTS, "roles/web/tasks/users.yml": "- block:\n    - user: {name: a}\n      loop: '{{ web_users }}'"},
+    {
+        _SPEC: _ACCOUNTS,
+        "roles/web/tasks/users.yml": "- user: {name: a}\n  loop: '{{ web_users | json_query(\"[].{a: password}\") }}'",
+    },
+)
+def _loops_show_no_secret(tree: Tree) -> Iterator[str]:
+    for role in tree.roles:
+        secret = [
+            name
+            for name, option in tree.options(role).items()
+            if any(_SECRET.search(part) for part in (option or {}).get("options") or {})
+        ]
+        for file in tree.files(f"roles/{role}/tasks/*.yml"):
+            for task in _every_task(tree.yaml(file)):
+                loop = str(task.get("loop", ""))
+                picked = "json_query(" in loop and not _SECRET.search(loop.partition("json_query(")[2])
+                if not task.get("no_log") and not picked and any(name in loop for name in secret):
+                    yield f"{file}: the task {task.get('name')!r} loops over {loop}"

@@ -16,6 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slo
 
 IDENTIFIER = "7400000000000000001"
 PID = 4242
+NAMES = 'ANY 1 ("db1", "db2", "db3")'
 IN_PRODUCTION = 6
 
 POSTGRESQL = {
@@ -326,9 +327,9 @@ class World:
         monkeypatch.setattr(_pg_guard_node, "Postgres", lambda _config, _seen: self)
         monkeypatch.setattr(_pg_guard_node, "Peers", lambda _config, _changed: self.peers)
 
-    def stands(self, *, timeline=2, joined=True, **changes):
+    def stands(self, *, timeline=2, joined=True, synchronous=NAMES, **changes):
         """Make this node a standby that has all it can have."""
-        self.observer.look = look(status(**changes), timeline)
+        self.observer.look = look(status(synchronous=synchronous, **changes), timeline)
         if joined:
             self.remember("joined", IDENTIFIER)
 

@@ -25,6 +25,7 @@ class World:
         self.sockets = []
         self.ended = []
         self.away = False
+        self.refused: set[str] = set()
 
     def console(self, _directory, _port):
         if self.away:
@@ -55,6 +56,8 @@ class Session:
         return []
 
     def begin(self, command):
+        if command in self.world.refused:
+            raise ConsoleError("connection", "closed in the middle")
         self.world.commands.append(command)
         name = command.partition('"')[2].rstrip('"')
         if command.startswith("PAUSE"):
@@ -173,6 +176,29 @@ def test_what_the_follower_before_held_back_is_let_go_by_the_next(world, pooler,
     after.adopt()
     after.steer(TO_DB2, [], 0.0)
     assert world.paused == set()
+
+
+def test_what_the_follower_before_held_back_goes_on_also_when_no_guard_is_heard(world, pooler, config):
+    pooler.steer(TO_DB1._replace(held_since=0.0), [], 0.0)
+    after = service.Pooler(config)
+    after.adopt()
+    world.away = True
+    after.let_go(1.0)
+    assert "refused" in after.problem
+    world.away = False
+    after.let_go(60.0)
+    assert world.paused == set()
+
+
+def test_a_hold_that_was_not_done_to_its_end_is_done_again(world, pooler, tmp_path):
+    world.refused = {'PAUSE "app"'}
+    held = TO_DB1._replace(held_since=0.0)
+    pooler.steer(held, [], 0.0)
+    assert (world.paused, pooler.problem) == (set(), "closed in the middle")
+    world.refused = set()
+    pooler.steer(held, [], 60.0)
+    assert (world.paused, pooler.problem) == ({"app"}, None)
+    assert (tmp_path / "held").read_text() == "app"
 
 
 def test_a_follower_that_is_stopped_leaves_nobody_waiting(world, pooler):

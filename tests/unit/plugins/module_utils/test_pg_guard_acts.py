@@ -16,6 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import C
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slot
 from tests.unit.plugins.module_utils.pg_guard_world import (
     IDENTIFIER,
+    NAMES,
     PID,
     Clock,
     World,
@@ -99,6 +100,14 @@ def test_a_promotion_makes_stubs_and_whom_commits_wait_for_before_it_begins(worl
     assert (world.path / "standby.signal").exists()
     assert node.me().is_writer
     assert "Primary of timeline 5, 2 skipped" in capsys.readouterr().err
+
+
+def test_a_node_that_did_not_know_whom_commits_wait_for_learns_it_before_it_takes_any(world):
+    promotable(world)
+    world.stands(synchronous="")
+    world.server.comes_out_on = 5
+    acts_of(world)[1].promote(5, 10.0)
+    assert world.did.index(f"synchronous {NAMES}") < world.did.index("checkpoint") < world.did.index("promote")
 
 
 def test_slots_are_there_before_the_promotion_for_its_standbys_to_find(world):

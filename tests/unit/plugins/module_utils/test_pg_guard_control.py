@@ -136,6 +136,12 @@ def test_a_server_that_was_started_by_hand_is_stopped_as_one(host, postmaster):
     assert host.did()[1] == f"/pg/bin/pg_ctl stop --mode=fast --wait --pgdata={host.main}"
 
 
+def test_one_that_was_started_by_hand_and_does_not_stop_in_time_is_killed(host, postmaster):
+    host.fails("pg_ctl", "server does not shut down")
+    host.control.stop()
+    assert postmaster.wait() == -signal.SIGKILL
+
+
 def test_a_frozen_server_outside_of_its_unit_is_killed_with_its_children(host, postmaster):
     [child] = _pg_guard_control.children(postmaster.pid)
     os.kill(postmaster.pid, signal.SIGSTOP)

@@ -12,9 +12,11 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Sessi
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Heard, Promise, Quorum, Rank, Standby
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_daemon import Guard
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import Control
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Look
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slot
 from tests.unit.plugins.module_utils.pg_guard_world import (
     IDENTIFIER,
+    NAMES,
     VALUES,
     WITNESS,
     Clock,
@@ -25,8 +27,6 @@ from tests.unit.plugins.module_utils.pg_guard_world import (
     peer,
     primary_status,
 )
-
-NAMES = 'ANY 1 ("db1", "db2", "db3")'
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_a_standby_is_never_fenced(world):
 
 def stopped(world, *, in_order):
     world.observer.alive = False
-    world.observer.look = world.observer.look._replace(control=Control(IDENTIFIER, in_order, None))
+    world.observer.look = Look(1.0, Control(IDENTIFIER, in_order, None))
 
 
 def test_a_server_that_an_operator_stopped_in_order_is_left_alone_until_it_is_started(world, clock):
@@ -257,6 +257,20 @@ def test_a_server_that_an_operator_stopped_in_order_is_left_alone_until_it_is_st
     stopped(world, in_order=False)
     rounds(guard)
     assert world.did[-1] == "start"
+
+
+def test_how_a_server_ended_is_not_read_from_a_look_before_its_end(world, clock):
+    healthy(world)
+    guard = guard_of(world)
+    rounds(guard)
+    # The kernel says at once that it has ended, and the files are read a moment later.
+    world.observer.alive = False
+    rounds(guard)
+    assert world.did == []
+    stopped(world, in_order=True)
+    rounds(guard)
+    assert world.did == []
+    assert "stopped in order" in guard.node.reason
 
 
 def test_what_somebody_started_after_a_stop_in_order_and_the_guard_killed_is_started_again(world, clock):
@@ -585,6 +599,32 @@ def test_whom_commits_wait_for_is_put_right(world):
     assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
 
 
+def test_slots_that_cannot_be_made_keep_nothing_else_from_being_done(world, clock):
+    without_room(world)
+    world.observer.look = world.observer.look._replace(
+        status=primary_status(2, synchronous=NAMES)._replace(slots=(Slot("db2", True, False),))
+    )
+    world.server.broken["create slot"] = SessionError("refused", "No space left on device")
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.did == ["create slot db3"]
+    clock.now += 1.5
+    rounds(guard)
+    # The disk that is too full for a slot is why it hands over.
+    assert world.did == ["create slot db3", "checkpoint", "stop", "start"]
+
+
+def test_a_standby_sets_whom_commits_wait_for_long_before_it_is_elected(world):
+    world.stands(synchronous="", conninfo="host='db2'", slot="db1", receiver_status="streaming")
+    world.peers.say(peer("db2", "primary", 2), peer("db3", upstream="db2"))
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.did == [f"synchronous {NAMES}", "look"]
+    world.stands(synchronous=NAMES, conninfo="host='db2'", slot="db1", receiver_status="streaming")
+    rounds(guard)
+    assert world.did == [f"synchronous {NAMES}", "look"]
+
+
 def test_a_checkpoint_that_fails_is_taken_again_before_commits_are_said_to_wait(world, clock):
     healthy(world)
     guard = guard_of(world)
@@ -619,7 +659,7 @@ def test_a_node_comes_back_into_the_quorum_only_after_commits_wait_with_it(world
     returning(world, 'ANY 1 ("db1", "db2")', 100)
     world.observer.coming = [look(primary_status(2, synchronous=NAMES), rank=Rank(2, 150))]
     rounds(guard)
-    assert world.did == [f"synchronous {NAMES}", "look"]
+    assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
     assert world.remembered("quorum")["out"] == ["db3"]
     # Commits have waited with it since 150.
     returning(world, NAMES, 149)
@@ -642,14 +682,15 @@ def test_a_new_guard_has_commits_wait_once_more_and_lets_a_node_back_from_then_o
     returning(world, NAMES, 900)
     world.observer.coming = [look(primary_status(2, synchronous=NAMES), rank=Rank(2, 950))]
     rounds(guard)
-    assert world.did == [f"synchronous {NAMES}", "look"]
+    # The guard before it may have been killed before its checkpoint.
+    assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
     returning(world, NAMES, 949)
     rounds(guard, 2)
     assert world.remembered("quorum")["out"] == ["db3"]
     returning(world, NAMES, 950)
     rounds(guard)
     assert world.remembered("quorum") == {"version": [2, 2], "out": []}
-    assert world.did == [f"synchronous {NAMES}", "look"]
+    assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
 
 
 def test_a_new_guard_of_a_whole_quorum_changes_nothing_of_whom_commits_wait_for(world):

@@ -96,6 +96,13 @@ def test_one_that_is_fenced_hangs_or_is_dead_takes_no_writes(memory, situation):
     assert not said(memory, look(primary_status(2)), situation).writable
 
 
+def test_a_primary_that_has_written_its_last_and_waits_for_a_receiver_takes_no_writes(memory):
+    memory.promised(Promise(2, "db1"))
+    memory.won(2)
+    me = said(memory, look(primary_status(2), control=Control(IDENTIFIER, True, None)))
+    assert (me.role, me.writable) == ("primary", False)
+
+
 def test_a_fork_claims_no_timeline_also_while_it_hangs_and_an_elected_primary_does(memory):
     memory.has_joined(IDENTIFIER)
     hangs = Situation(lives=True, hung=True)
