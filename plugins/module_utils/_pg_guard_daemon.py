@@ -44,6 +44,10 @@ _HANDOVER_SECONDS = 15.0
 _HANDOVER_AGAIN_SECONDS = 60.0
 _CATALOGUE_AGAIN_SECONDS = 5.0
 _SLOTS_AGAIN_SECONDS = 3.0
+# A standby that starts has replayed what it has in less, as a rule; where it takes longer, following does no harm.
+_STUCK_SECONDS = 5.0
+# A vote that came to nothing has taken its upstream away again.
+_LEAD_AGAIN_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 60.0
 
 Heards = t.Mapping[str, Heard]
@@ -70,6 +74,8 @@ class Guard:
         # Commits began to wait for somebody, and the checkpointer has not shown yet that it knows.
         self._checkpoint_due = False
         self._handing_since = self._slots_at = float("-inf")
+        self._led_to: t.Optional[str] = None
+        self._lead_again_at = 0.0
         # The timeline on which repmgr's catalogue was last brought up to date, and when it is tried again.
         self._catalogued = 0
         self._catalogue_at = time.monotonic() + _CATALOGUE_AGAIN_SECONDS
@@ -299,7 +305,7 @@ class Guard:
     def _follow(self, me: NodeState, heard: Heards) -> None:
         node, acts = self.node, self.acts
         node.handing_over_to = None
-        verdict = upstream(me, heard, node.rules, node.here.observer.look.timelines, acts.rewind_failed)
+        verdict = self._way(me, heard)
         node.reason = verdict.reason
         unserved = self._unserved(verdict.action, me)
         if verdict.action == "refuse":
@@ -320,6 +326,24 @@ class Guard:
             self.begin("rewind", lambda: acts.rewind(verdict))
         elif verdict.action == "clone":
             self.begin("copy", lambda: acts.clone(verdict), _COPY_PAUSE_SECONDS)
+
+    def _way(self, me: NodeState, heard: Heards) -> Upstream:
+        """What this node does to be a standby of the primary, also where it cannot find the end of its WAL without one.
+
+        Killed just after it had begun to receive a new timeline, it has that one's first segment in part, reads no other, and waits for the rest.
+        What its data needs to be consistent says then whom it may follow. Others hear nothing of that: a vote counts what a node has.
+        """
+        node, look, rewind_failed = self.node, self.node.here.observer.look, self.acts.rewind_failed
+        needs = look.control.consistent_at if look.control else None
+        if me.role != "starting" or not me.joined or needs is None or me.since_seconds < _STUCK_SECONDS:
+            return upstream(me, heard, node.rules, look.timelines, rewind_failed)
+        wants = me._replace(joined=False, timeline=needs.timeline, lsn=needs.lsn)
+        verdict, now = upstream(wants, heard, node.rules, look.timelines, rewind_failed), time.monotonic()
+        if verdict.action == "clone" or (verdict.source == self._led_to and now < self._lead_again_at):
+            # It may only replay for long, and its data counts: to give it up takes a person.
+            return verdict._replace(action="wait")
+        self._led_to, self._lead_again_at = verdict.source, now + _LEAD_AGAIN_SECONDS
+        return verdict
 
     def _settle(self, me: NodeState, verdict: Upstream) -> None:
         """What a standby does that is where it should be."""

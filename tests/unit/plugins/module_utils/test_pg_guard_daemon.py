@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_acts, _pg_guard_daemon
+from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_acts, _pg_guard_daemon, _pg_guard_node
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Heard, Promise, Quorum, Rank, Standby
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_daemon import Guard
@@ -17,6 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slo
 from tests.unit.plugins.module_utils.pg_guard_world import (
     IDENTIFIER,
     NAMES,
+    PID,
     VALUES,
     WITNESS,
     Clock,
@@ -612,6 +613,46 @@ def test_slots_that_cannot_be_made_keep_nothing_else_from_being_done(world, cloc
     rounds(guard)
     # The disk that is too full for a slot is why it hands over.
     assert world.did == ["create slot db3", "checkpoint", "stop", "start"]
+
+
+def test_a_standby_that_lacks_what_it_was_consistent_with_is_led_to_the_primary(world, clock, monkeypatch):
+    """It was killed just after the primary began a new timeline: it has a part of that one's first segment, and reads no other."""
+    monkeypatch.setattr(_pg_guard_node.time, "monotonic", clock.monotonic)
+    world.stands()
+    needs = Control(IDENTIFIER, False, Rank(2, 150))
+    world.observer.look = Look(1.0, needs, PID, error="the database system is starting up")
+    history = ((2, 200),)
+    world.peers.say(peer("db2", "primary", 3, lsn=300, history=history), peer("db3", timeline=3, upstream="db2"))
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.did == []
+    assert "does not know yet how far its own WAL goes" in guard.node.reason
+    clock.now += 5
+    rounds(guard)
+    assert "host='db2'" in world.data.upstream_settings()["primary_conninfo"]
+    # To others it says nothing of what it needs: a vote counts what a node has.
+    assert (guard.node.me().rank, guard.node.me().rank_final) == (Rank(0, 0), False)
+    before = list(world.did)
+    rounds(guard)
+    assert world.did == before
+    # A vote that came to nothing took it away again.
+    world.data.write_upstream("", "")
+    clock.now += 10
+    rounds(guard)
+    assert "host='db2'" in world.data.upstream_settings()["primary_conninfo"]
+
+
+def test_a_standby_that_starts_for_long_is_never_copied_over_for_that(world, clock, monkeypatch):
+    monkeypatch.setattr(_pg_guard_node.time, "monotonic", clock.monotonic)
+    world.stands()
+    world.observer.look = Look(1.0, Control(IDENTIFIER, False, Rank(2, 250)), PID, error="starting up")
+    world.peers.say(peer("db2", "primary", 3, lsn=300, history=((2, 200),)), peer("db3", timeline=3, upstream="db2"))
+    guard = guard_of(world)
+    for _round in range(20):
+        rounds(guard)
+        clock.now += 30
+    assert world.did == []
+    assert "to be consistent, which db2 does not have" in guard.node.reason
 
 
 def test_a_standby_sets_whom_commits_wait_for_long_before_it_is_elected(world):
