@@ -103,7 +103,7 @@ class Pooler:
     def steer(self, course: Course, gone: t.Collection[str], now: float) -> None:
         """Have PgBouncer as the course says; `gone` are addresses that no longer serve at all."""
         text = databases_text(course, self.config)
-        as_held = self._holding if course.held else not self._paused
+        as_held = self._holding if course.held else not (self._holding or self._paused)
         idle = text == self._loaded and as_held and now >= self._cut_until
         if idle or now < self._retry_at:
             return
@@ -115,7 +115,7 @@ class Pooler:
                 self._cut_until = now + _CUT_SECONDS
             if now < self._cut_until:
                 self._cut(course, gone)
-            if self._paused and not course.held:
+            if (self._holding or self._paused) and not course.held:
                 self._let_go()
         except (ConsoleError, OSError, ValueError) as error:
             self.problem = str(error)

@@ -44,6 +44,8 @@ _HANDOVER_SECONDS = 15.0
 _HANDOVER_AGAIN_SECONDS = 60.0
 _CATALOGUE_AGAIN_SECONDS = 5.0
 _SLOTS_AGAIN_SECONDS = 3.0
+_WAIT_AGAIN_SECONDS = 3.0
+_TELL_AGAIN_SECONDS = 30.0
 # A standby that starts has replayed what it has in less, as a rule; where it takes longer, following does no harm.
 _STUCK_SECONDS = 5.0
 # A vote that came to nothing has taken its upstream away again.
@@ -73,6 +75,9 @@ class Guard:
         self._in_force: t.Optional[InForce] = None
         # Commits began to wait for somebody, and the checkpointer has not shown yet that it knows.
         self._checkpoint_due = False
+        self._wait_again_at = 0.0
+        # What a standby was last told of whom commits would wait for, and until when it is not told again.
+        self._told: t.Tuple[str, float] = ("", 0.0)
         self._handing_since = self._slots_at = float("-inf")
         self._led_to: t.Optional[str] = None
         self._lead_again_at = 0.0
@@ -180,7 +185,9 @@ class Guard:
                 return False
             reason = "somebody else promoted this PostgreSQL, nobody elected it"
         self.acts.kill(reason)
-        if not self.busy():
+        # Somebody who is stopping it in order goes on with that.
+        stopping = self._was_running and observer.look.control is not None and observer.look.control.shut_down
+        if not stopping and not self.busy():
             self.begin("start", lambda: self.acts.start("it was fenced"))
         return True
 
@@ -201,11 +208,12 @@ class Guard:
         change = change_quorum(me, heard, node.rules, self._in_force, node.config.continue_alone)
         # Who comes back waits until it is known since when commits wait for it.
         unknown = self._checkpoint_due or (bool(me.quorum.out) and self._in_force is None)
-        if change.synchronous is not None and status and (status.synchronous != change.synchronous or unknown):
-            wanted = change.synchronous
+        wanted = change.synchronous
+        differs = wanted is not None and status is not None and (status.synchronous != wanted or unknown)
+        if wanted is not None and differs and time.monotonic() >= self._wait_again_at:
             node.say("quorum", f"Commits wait for {wanted or 'no standby'}: {change.reason}", WARNING)
             self.begin("set whom commits wait for", lambda: self._make_wait(wanted))
-        elif change.quorum is not None:
+        elif change.quorum is not None and not differs:
             node.memory.learned(change.quorum)
             node.say("quorum", change.reason, WARNING)
         else:
@@ -235,9 +243,11 @@ class Guard:
         self._checkpoint_due = bool(names) and (self._checkpoint_due or unsaid)
         node.here.server.set_synchronous(names, 3.0)
         if self._checkpoint_due:
+            # One that fails keeps nothing else from being done, such as giving way because of the disk.
+            self._wait_again_at = time.monotonic() + _WAIT_AGAIN_SECONDS
             # Whether commits wait at all is the checkpointer's to set, and it may be in the middle of a checkpoint: after another one it has.
             node.here.server.checkpoint(_CHECKPOINT_SECONDS)
-            self._checkpoint_due = False
+            self._checkpoint_due, self._wait_again_at = False, 0.0
         # Every walsender has read the setting by the look after the next.
         look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
         self._in_force = InForce(names, look.rank.lsn) if look.rank else None
@@ -353,11 +363,12 @@ class Guard:
         status, names = self.node.here.observer.look.status, synchronous_names(self.node.rules, me.quorum)
         if acts.orphan_slots():
             self.begin("tend the slots", acts.tend_standby)
-        elif status and status.synchronous != names:
-            # Its copy has what the primary had at that time. Whom commits wait for once it is primary, its checkpointer is to know long before.
-            self.begin("set whom commits would wait for", lambda: acts.would_wait_for(names))
         elif me.streaming and not self.node.here.control.in_unit():
             self.begin("restart in its unit", acts.restart_in_unit)
+        elif status and status.synchronous != names and (names != self._told[0] or time.monotonic() >= self._told[1]):
+            # Its copy has what the primary had at that time. Whom commits wait for once it is primary, its checkpointer is to know long before.
+            self._told = (names, time.monotonic() + _TELL_AGAIN_SECONDS)
+            self.begin("set whom commits would wait for", lambda: acts.would_wait_for(names))
 
     def _unserved(self, action: str, me: NodeState) -> float:
         """For how long a standby that should stream has not."""

@@ -160,6 +160,10 @@ def test_what_an_operator_paused_stays_paused(world, pooler):
     pooler.steer(TO_DB2, [], 1.0)
     assert world.paused == {"app"}
     assert world.commands == ["RELOAD", "RELOAD"]
+    # It was a switchover; the next failover holds clients back as ever.
+    world.paused = set()
+    pooler.steer(TO_DB2._replace(held_since=60.0), [], 60.0)
+    assert world.paused == {"app"}
 
 
 def test_what_an_operator_resumed_meanwhile_is_no_fault(world, pooler):

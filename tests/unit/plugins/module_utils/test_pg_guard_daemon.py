@@ -600,6 +600,50 @@ def test_whom_commits_wait_for_is_put_right(world):
     assert world.did == [f"synchronous {NAMES}", "checkpoint", "look"]
 
 
+def test_a_checkpoint_that_cannot_be_taken_keeps_nothing_else_from_being_done(world, clock):
+    without_room(world)
+    room = world.observer.look.free_bytes
+    world.observer.look = look(primary_status(2, synchronous=""))._replace(free_bytes=room)
+    world.server.broken["checkpoint"] = SessionError("refused", "No space left on device")
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.did == [f"synchronous {NAMES}", "checkpoint"]
+    clock.now += 1.5
+    rounds(guard)
+    # It gives way to one that has room, which begins with a checkpoint of its own.
+    assert world.did[2:] == ["checkpoint", "stop", "start"]
+
+
+def test_a_standby_that_does_not_take_the_setting_is_not_told_all_the_time(world, clock):
+    world.stands(synchronous="", conninfo="host='db2'", slot="db1", receiver_status="streaming")
+    world.peers.say(peer("db2", "primary", 2), peer("db3", upstream="db2"))
+    guard = guard_of(world)
+    for _second in range(29):
+        rounds(guard)
+        clock.now += 1
+    assert world.did.count(f"synchronous {NAMES}") == 1
+    clock.now += 2
+    rounds(guard)
+    assert world.did.count(f"synchronous {NAMES}") == 2
+
+
+def test_a_primary_that_is_stopped_in_order_and_was_replaced_meanwhile_stays_stopped(world, clock):
+    """Its walsender waits for a receiver that hangs, and the others do not wait for that."""
+    healthy(world)
+    guard = guard_of(world)
+    rounds(guard)
+    world.did.clear()
+    world.observer.look = world.observer.look._replace(control=Control(IDENTIFIER, True, None))
+    world.peers.say(peer("db2", "primary", 3, promise=Promise(3, "db2")), peer("db3", promise=Promise(3, "db2")))
+    rounds(guard)
+    assert world.did == ["kill"]
+    clock.now += 1
+    stopped(world, in_order=True)
+    rounds(guard)
+    assert world.did == ["kill"]
+    assert "stopped in order" in guard.node.reason
+
+
 def test_slots_that_cannot_be_made_keep_nothing_else_from_being_done(world, clock):
     without_room(world)
     world.observer.look = world.observer.look._replace(
