@@ -107,7 +107,7 @@ class Pooler:
         idle = text == self._loaded and as_held and now >= self._cut_until
         if idle or now < self._retry_at:
             return
-        try:
+        with self._trying(now):
             if course.held and not self._holding:
                 self._hold()
             if text != self._loaded:
@@ -117,21 +117,23 @@ class Pooler:
                 self._cut(course, gone)
             if (self._holding or self._paused) and not course.held:
                 self._let_go()
+
+    def let_go(self, now: float) -> None:
+        """Nobody waits for a follower that hears nobody: what the one before it held back goes on where it was sent last."""
+        if self._paused and now >= self._retry_at:
+            with self._trying(now):
+                self._let_go()
+
+    @contextlib.contextmanager
+    def _trying(self, now: float) -> t.Iterator[None]:
+        """What PgBouncer does not take is said in `problem`, and left alone for a while."""
+        try:
+            yield
         except (ConsoleError, OSError, ValueError) as error:
             self.problem = str(error)
             self._retry_at = now + _RETRY_SECONDS
         else:
             self.problem = None
-
-    def let_go(self, now: float) -> None:
-        """Nobody waits for a follower that hears nobody: what the one before it held back goes on where it was sent last."""
-        if not self._paused or now < self._retry_at:
-            return
-        try:
-            self._let_go()
-        except (ConsoleError, OSError, ValueError) as error:
-            self.problem = str(error)
-            self._retry_at = now + _RETRY_SECONDS
 
     def _console(self) -> Console:
         return Console(self.config.socket_directory, self.config.port)

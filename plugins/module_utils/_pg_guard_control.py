@@ -189,7 +189,7 @@ class Control:
                 os.path.join(folder, name)
                 for folder, names, _files in os.walk(_CGROUPS)
                 for name in names
-                if name in (unit, f"{unit}.service")
+                if name == unit
             )
             return next(found, "")
 

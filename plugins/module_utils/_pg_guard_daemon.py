@@ -186,8 +186,7 @@ class Guard:
             reason = "somebody else promoted this PostgreSQL, nobody elected it"
         self.acts.kill(reason)
         # Somebody who is stopping it in order goes on with that.
-        stopping = self._was_running and observer.look.control is not None and observer.look.control.shut_down
-        if not stopping and not self.busy():
+        if not self._stopped_by_somebody() and not self.busy():
             self.begin("start", lambda: self.acts.start("it was fenced"))
         return True
 
@@ -252,13 +251,18 @@ class Guard:
         look = node.here.observer.after(time.monotonic() + 0.5, 3.0)
         self._in_force = InForce(names, look.rank.lsn) if look.rank else None
 
+    def _stopped_by_somebody(self) -> bool:
+        """Whether it is at the end of a stop in order that no act of ours began."""
+        control = self.node.here.observer.look.control
+        return self._was_running and control is not None and control.shut_down
+
     def _revive(self) -> None:
         node, look = self.node, self.node.here.observer.look
         if look.pid is not None:
             # It is of before the end, and cannot say whether that was in order.
             node.here.observer.wake()
             return
-        if self._was_running and look.control and look.control.shut_down:
+        if self._stopped_by_somebody():
             self._was_running, self._left_alone_since = False, time.monotonic()
             node.say(
                 "start",

@@ -191,7 +191,7 @@ def test_what_the_follower_before_held_back_goes_on_also_when_no_guard_is_heard(
     assert "refused" in after.problem
     world.away = False
     after.let_go(60.0)
-    assert world.paused == set()
+    assert (world.paused, after.problem) == (set(), None)
 
 
 def test_a_hold_that_was_not_done_to_its_end_is_done_again(world, pooler, tmp_path):

@@ -167,7 +167,7 @@ def test_a_frozen_unit_is_thawed_by_its_kill_and_without_systemd_which_waits_for
 
 
 def test_a_systemd_that_hangs_does_not_hide_the_unit(host):
-    folder = host.here / "cgroups" / "system.slice" / "system-postgresql.slice" / "postgresql@17-main.service"
+    folder = host.here / "cgroups" / "system.slice" / "system-postgresql.slice" / POSTGRESQL["unit"]
     folder.mkdir(parents=True)
     (folder / "cgroup.procs").write_text("")
     host.fails("show", "Transport endpoint is not connected")
