@@ -64,11 +64,15 @@ def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed
     either = dataclasses.replace(target, ca_file=str(bundle(tmp_path / "either.pem", target.ca_file, server.root_file)))
 
     def renew(*arguments: str, **more: object) -> dict[str, int]:
+        """How much it changed on each balancer; no other host has a part in it."""
         done = playbook(
             "renew_certificates.yml", "--extra-vars", json.dumps(settings(server, tmp_path) | more), *arguments
         )
         assert done.returncode == 0, done.stdout[-3000:]
-        return changed(done.stdout)
+        counts = changed(done.stdout)
+        balancers = {balancer: counts.pop(balancer) for balancer in lab.group("load_balancers")}
+        assert sum(counts.values()) == 0, counts
+        return balancers
 
     assert sum(renew("--check").values()) == 1
     assert not (tmp_path / "controller").exists()
