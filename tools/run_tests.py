@@ -341,7 +341,9 @@ def _tell(step: Step, message: str) -> None:
 
 def _environment() -> dict[str, str]:
     tools = Path(sys.executable).parent
-    return os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    # Playbooks by Mitogen, but where a scenario says otherwise.
+    chosen = {"ANSIBLE_STRATEGY": "mitogen_linear"} | os.environ
+    return chosen | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
 
 def main() -> int:

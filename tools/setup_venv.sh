@@ -52,5 +52,7 @@ cert=$("$venv/bin/pip" config get global.cert 2>/dev/null || true)
 # ansible.cfg looks for collections here: escala.ha is this checkout, whatever its folder is called.
 mkdir -p "$venv/ansible_collections/escala"
 ln -sfn "$root" "$venv/ansible_collections/escala/ha"
+# And for Mitogen's strategies, whose folder has Python's version in its path.
+ln -sfn "$("$venv/bin/python" -c 'import pathlib, ansible_mitogen; print(pathlib.Path(ansible_mitogen.__file__).parent)')/plugins/strategy" "$venv/strategy"
 echo "$key" >"$venv/ready"
 echo "setup_venv: done in ${SECONDS} s"

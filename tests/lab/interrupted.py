@@ -22,8 +22,12 @@ _WITHIN_TASK_SECONDS = 1.0
 
 @contextlib.contextmanager
 def killed_at_the_end(name: str, *arguments: str, output: Path = Path(os.devnull)) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that is under way while the block lasts, and killed with all that it started when the block ends."""
+    """A run that is under way while the block lasts, and killed with all that it started when the block ends.
+
+    Without Mitogen, which would end the module under way as well: Ansible's own goes on alone to its end, beside what is run next.
+    """
     command, environment, folder = command_of(name, *arguments)
+    environment["ANSIBLE_STRATEGY"] = "linear"
     with output.open("wb") as file:
         run = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True

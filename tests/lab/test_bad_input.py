@@ -17,7 +17,7 @@ from tests.lab.certificates import Authority
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import ROOT, Lab, playbook
-from tests.lab.load import running_load
+from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.target import Target
 
 INVENTORY = ROOT / "inventories" / "lab"
@@ -201,8 +201,10 @@ def test_what_the_hosts_themselves_have_wrong_is_found_before_anything_changes(
 
 
 def test_hosts_that_cannot_be_entered_are_named_beside_the_other_faults(
-    lab: Lab, target: Target, instances: list[str], inventory: Path
+    lab: Lab, target: Target, instances: list[str], inventory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # By Mitogen a host without a Python is one that cannot be entered.
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "linear")
     change_hosts(inventory, lambda hosts: hosts["hosts"]["app2"].update(ansible_port=9))
     change_hosts(inventory, lambda hosts: hosts["hosts"]["lb1"].update(ansible_python_interpreter="/nowhere/python3"))
     put(inventory, "load_balancers", load_balancer_engine="caddy")
@@ -234,7 +236,7 @@ def test_an_application_that_never_becomes_ready_stops_at_its_first_instance(
     others = {host: prints for host, prints in fingerprints(lab).items() if host != "app1"}
     broken = {"app_start_command": "/usr/bin/node backend/dist/missing.js", "app_ready_timeout_seconds": 5}
     try:
-        with running_load(target, requests=2_000, rate=200) as load:
+        with running_load(target, requests=2_000, rate=BESIDE_A_RUN) as load:
             done = playbook("etapa_1_load_balancer.yml", "--extra-vars", json.dumps(broken))
         assert done.returncode != 0, done.stdout[-3000:]
         message = " ".join((done.stdout + done.stderr).split())

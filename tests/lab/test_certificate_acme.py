@@ -13,7 +13,7 @@ from cryptography import x509
 from tests.lab.acme_server import AcmeServer, running_acme_server
 from tests.lab.certificates import bundle, served_at
 from tests.lab.handle import Lab, playbook
-from tests.lab.load import running_load
+from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.target import Target
 from tests.lab.test_certificate_own import changed, changing_tasks, from_the_platform_s_own_authority
 
@@ -77,7 +77,7 @@ def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed
     assert sum(renew("--check").values()) == 1
     assert not (tmp_path / "controller").exists()
 
-    with running_load(either, requests=2_000) as load:
+    with running_load(either, requests=2_000, rate=BESIDE_A_RUN) as load:
         first = renew()
         ordered = served(lab, target, server)
         second = renew()

@@ -20,7 +20,7 @@ from tests.lab.certificates import Authority, bundle, served_at
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.load import running_load
+from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.target import Target
 
 pytestmark = pytest.mark.usefixtures("whole_platform")
@@ -122,7 +122,7 @@ def test_the_customer_s_own_files_take_over_unnoticed(lab: Lab, target: Target, 
         "edge_certificate_file": str(pair.certificate_file),
         "edge_certificate_key_file": str(pair.key_file),
     }
-    with running_load(either, requests=2_000) as load:
+    with running_load(either, requests=2_000, rate=BESIDE_A_RUN) as load:
         done = playbook("renew_certificates.yml", "--extra-vars", json.dumps(own))
         assert done.returncode == 0, done.stdout[-3000:]
         assert len(set(serials(lab, target, authority.ca_file).values())) == 1
@@ -174,7 +174,7 @@ def renewal_is_due(*certificates: x509.Certificate) -> tuple[str, str]:
 def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, target: Target) -> None:
     before = serials(lab, target, target.ca_file)
     due = renewal_is_due(served_at(target.vip, target.server_name, target.ca_file))
-    with running_load(target, requests=2_000) as load, SlowUpload(target) as upload:
+    with running_load(target, requests=2_000, rate=BESIDE_A_RUN) as load, SlowUpload(target) as upload:
         done = playbook("renew_certificates.yml", *due)
         assert done.returncode == 0, done.stdout[-3000:]
         after = serials(lab, target, target.ca_file)
@@ -189,7 +189,7 @@ def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, targ
 def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Target, output: Path) -> None:
     before = serials(lab, target, target.ca_file)
     due = renewal_is_due(served_at(target.vip, target.server_name, target.ca_file))
-    with running_load(target, requests=2_000) as load:
+    with running_load(target, requests=2_000, rate=BESIDE_A_RUN) as load:
         kill_at_a_task("renew_certificates.yml", *due, by=chance(), output=output / "killed.log")
         # Whatever each balancer serves by now, it is valid and has its own key.
         serials(lab, target, target.ca_file)

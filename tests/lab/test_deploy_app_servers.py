@@ -11,7 +11,7 @@ import pytest
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab, playbook
-from tests.lab.load import running_load
+from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.rotation import out_of_rotation
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
@@ -38,7 +38,7 @@ def test_an_application_host_is_taken_out_and_put_back_by_the_inventory(
 ) -> None:
     of_app1 = {name for name in instances if name.startswith("app1-")}
     try:
-        with running_load(target, requests=REQUESTS, save_to=output / "load.json") as load:
+        with running_load(target, requests=REQUESTS, rate=BESIDE_A_RUN, save_to=output / "load.json") as load:
             eventually("the load is steady", lambda: load.result.requests > REQUESTS // 10, within=30)
             removed = playbook("etapa_1_load_balancer.yml", "--inventory", str(without_app2))
             assert removed.returncode == 0, removed.stdout[-3000:]

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import killed_at_the_end
-from tests.lab.load import running_load
+from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
 
@@ -34,7 +34,7 @@ def test_a_second_run_of_site_changes_nothing() -> None:
 
 @pytest.mark.usefixtures("whole_platform")
 def test_nobody_notices_a_run_under_load(target: Target) -> None:
-    with running_load(target, requests=2_000) as load:
+    with running_load(target, requests=2_000, rate=BESIDE_A_RUN) as load:
         done = playbook("etapa_1_load_balancer.yml")
     assert done.returncode == 0, done.stdout[-3000:]
     load.result.assert_unharmed()
