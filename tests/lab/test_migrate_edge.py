@@ -19,7 +19,7 @@ from tests.lab.edge import get
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.load import PATIENCE_SECONDS, Load, running_load
+from tests.lab.load import BESIDE_A_RUN, PATIENCE_SECONDS, Load, running_load
 from tests.lab.measurements import record
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
@@ -95,7 +95,9 @@ def test_a_second_run_changes_nothing_either_way(output: Path) -> None:
 def test_a_move_that_was_killed_is_made_good_by_the_next(
     lab: Lab, old: Target, instances: list[str], output: Path
 ) -> None:
-    with running_load(old, requests=2_000, close_every=CLOSE_EVERY, save_to=output / "load.json") as load:
+    with running_load(
+        old, requests=2_000, rate=BESIDE_A_RUN, close_every=CLOSE_EVERY, save_to=output / "load.json"
+    ) as load:
         kill_at_a_task("migrate_edge.yml", by=chance(), output=output / "killed.log")
         # On whichever side of the move it was: somebody answers.
         assert _answered_by(old) in [OLD_SERVER, *instances]
