@@ -225,6 +225,8 @@ class Checker:
         self._names = [one.name for one in settings.backends]
         written = in_rotation_of(read(settings.upstream_file)) & set(self._names)
         self._current = Rotation(written or frozenset(self._names))
+        # What nginx was last seen to load: a list on disk may be one whose reload failed, or was never begun.
+        self._loaded_file = f"{settings.upstream_file}.loaded"
         self._reloaded_at = 0.0
         self._state_at = 0.0
         self._refused = ""
@@ -254,7 +256,7 @@ class Checker:
         drained_changed = drained.keys() != self._drained.keys()
         self._drained = drained
         text = upstream_text(self._settings.backends, wanted.names, self._settings.server_parameters)
-        if text != read(self._settings.upstream_file):
+        if not text == read(self._settings.upstream_file) == read(self._loaded_file):
             if now - self._reloaded_at < _BETWEEN_RELOADS_SECONDS or not self._apply(text, now):
                 return
             drained_changed = True
@@ -272,7 +274,7 @@ class Checker:
         return {name: self._drained.get(name, now) for name in names if name in self._names}
 
     def _apply(self, text: str, now: float) -> bool:
-        """Give nginx another list; one that nginx refuses is taken back, and what runs stays."""
+        """Give nginx another list; one that nginx refuses is taken back, what runs stays, and it is tried again."""
         self._reloaded_at = now
         before = read(self._settings.upstream_file)
         write(self._settings.upstream_file, text)
@@ -281,6 +283,8 @@ class Checker:
             write(self._settings.upstream_file, before)
         elif not self._run(["systemctl", "is-active", "--quiet", "nginx.service"]):
             complaint = self._run(["systemctl", "reload", "nginx.service"])
+        if not complaint:
+            write(self._loaded_file, text)
         if complaint and complaint != self._refused:
             log(_ERROR, f"nginx did not take the list of servers, what ran before stays: {complaint}")
         self._refused = complaint

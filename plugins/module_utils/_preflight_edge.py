@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._certificate import HAS_CRYPTOGRAPHY, faults_of
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     ADDRESS,
+    APPLICATIONS,
     BALANCERS,
     Fault,
     Faults,
@@ -19,6 +20,7 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
     Platform,
     Rule,
     address,
+    numbers,
 )
 
 CERTIFICATE_FILE, KEY_FILE = "edge_certificate_file", "edge_certificate_key_file"
@@ -26,6 +28,7 @@ CERTIFICATE_FILES = (CERTIFICATE_FILE, KEY_FILE)
 VAULTED = "$ANSIBLE_VAULT;"
 
 _DAY_SECONDS = 86400
+_READ_TIMEOUT, _RETRY_TIMEOUT = "load_balancer_read_timeout_seconds", "load_balancer_retry_timeout_seconds"
 _CHOICES = {
     "load_balancer_engine": ("nginx", "haproxy"),
     "edge_certificate_source": ("pki", "files", "acme"),
@@ -67,6 +70,17 @@ def upload_servers(platform: Platform) -> Faults:
                     problem,
                     "write it as {name: app1-3001, address: 192.0.2.21, port: 3001}",
                 )
+
+
+def retries(platform: Platform) -> Faults:
+    """A request must outlast every instance of a dead host: each of them may be waited for before another host has its turn."""
+    shared = max((len(numbers(host.setting("app_ports"))) for host in platform.members(APPLICATIONS)), default=0)
+    for host in platform.members(BALANCERS):
+        read, retry = host.number(_READ_TIMEOUT), host.number(_RETRY_TIMEOUT)
+        if read is not None and retry is not None and shared and shared * read >= retry:
+            problem = f"no longer than the {shared} instances of a host times {_READ_TIMEOUT} = {read:g}"
+            remedy = "set it higher, or the other lower, so that a request reaches another host when this one is dead"
+            yield Fault(host.name, _RETRY_TIMEOUT, retry, problem, remedy)
 
 
 def certificates(platform: Platform) -> Faults:
@@ -130,6 +144,13 @@ def virtual_addresses(platform: Platform) -> Faults:
                 "only one host would hold it",
                 "add a second balancer to the inventory, or leave keepalived_vip out",
             )
+        for host in hosts:
+            if not host.has("keepalived_interface") and "keepalived_interface" not in host.problems:
+                problem, remedy = (
+                    "is not set, and keepalived_vip needs it",
+                    "name the interface of the address's network",
+                )
+                yield Fault(host.name, "keepalived_interface", None, problem, remedy)
         yield from (Fault(names, "keepalived_vip", vip, *words) for words in _address_faults(platform, vip, hosts))
         yield from _rank_faults(hosts)
 
@@ -190,4 +211,4 @@ def _rank_faults(hosts: t.Sequence[Host]) -> Faults:
             ranks[priority] = host.name
 
 
-RULES: t.Tuple[Rule, ...] = (choices, server_names, upload_servers, certificates, virtual_addresses)
+RULES: t.Tuple[Rule, ...] = (choices, server_names, upload_servers, retries, certificates, virtual_addresses)

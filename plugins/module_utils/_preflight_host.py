@@ -31,6 +31,7 @@ class Questions(t.NamedTuple):
     """What is asked of one host; `reach` has what it must talk to, as name, address and port."""
 
     paths: t.Sequence[str]
+    files: t.Sequence[str]
     names: t.Sequence[str]
     ports: t.Sequence[int]
     reach: t.Sequence[t.Mapping[str, t.Any]]
@@ -51,6 +52,7 @@ def observe(questions: Questions, root: str = "/") -> Seen:
         "time_daemon": _or_none(time_daemon, proc),
         "memory_mib": _or_none(lambda: memory_mib_from(_text(root, "proc/meminfo"))),
         "disks": [disk(path) for path in questions.paths],
+        "files": {path: os.path.exists(os.path.join(root, path.lstrip("/"))) for path in questions.files},
         "interfaces": _or_none(interfaces, os.path.join(root, "sys/class/net")),
         "addresses": _or_none(local_addresses, proc),
         "listeners": _or_none(listeners, proc, questions.ports),

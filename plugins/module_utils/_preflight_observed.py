@@ -19,6 +19,8 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
 )
 from ansible_collections.escala.ha.plugins.module_utils._preflight_questions import (
     ANYWHERE,
+    ENGINES_CONFIGURATIONS,
+    ENGINES_MARK,
     LOOPBACK,
     Wanted,
     virtual_address,
@@ -125,6 +127,18 @@ def _in_the_way(seen: t.Mapping[str, t.Any], ours: Wanted) -> bool:
     return seen["address"] == ours.address or seen["address"] in ANYWHERE or ours.address in ANYWHERE
 
 
+def other_engines(platform: Platform) -> Faults:
+    for host in platform.members(BALANCERS):
+        files = host.saw("files") or {}
+        if files.get(ENGINES_MARK) or host.setting("load_balancer_replaces_existing") is True:
+            continue
+        for engine, configuration in ENGINES_CONFIGURATIONS.items():
+            if files.get(configuration):
+                problem = f"is of an {engine} that is not ours: etapa 1 would end what it serves"
+                remedy = "move that to another host, and set load_balancer_replaces_existing: true on this one"
+                yield Fault(host.name, configuration, None, problem, remedy)
+
+
 def own_addresses(platform: Platform) -> Faults:
     for host in platform.hosts.values():
         seen = host.saw("addresses")
@@ -195,6 +209,7 @@ RULES: t.Tuple[Rule, ...] = (
     memory,
     names,
     listeners,
+    other_engines,
     own_addresses,
     reachable,
     interfaces,

@@ -26,6 +26,9 @@ SSH_PORT = 22
 
 _BALANCERS_OWN = ("nginx.service", "haproxy.service", "escala-backend-health.service")
 _BALANCERS_PROGRAMS = ("nginx", "haproxy")
+# What the engines do when they start, and what shows that it is ours.
+ENGINES_CONFIGURATIONS = {"nginx": "/etc/nginx/nginx.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}
+ENGINES_MARK = "/etc/systemd/system/nginx.service.d/escala.conf"
 # As systemd and the kernel call them.
 _GUARD_UNITS, _GUARD_PROGRAMS = ("escala-pg-guard.service",), ("escala-pg-guard",)
 _POOLER_UNITS, _POOLER_PROGRAMS = ("pgbouncer.service",), ("pgbouncer",)
@@ -178,6 +181,7 @@ def questions(groups: Groups, hosts: Hosts) -> t.Dict[str, t.Dict[str, t.Any]]:
         asks_for_address = name in groups.get(BALANCERS, ()) and host.has("keepalived_interface")
         found[name] = {
             "paths": [str(path) for path in free] if isinstance(free, t.Mapping) else [],
+            "files": [ENGINES_MARK, *ENGINES_CONFIGURATIONS.values()] if name in groups.get(BALANCERS, ()) else [],
             "names": [str(one) for one in names] if isinstance(names, (list, tuple)) else [],
             "ports": sorted({wanted.port for wanted in wanted_ports(host, groups)}),
             "reach": to_reach(host, groups, hosts),

@@ -22,6 +22,11 @@ options:
     type: list
     elements: str
     default: []
+  files:
+    description: Files of which to see whether they are there.
+    type: list
+    elements: str
+    default: []
   names:
     description: Names to resolve on the host.
     type: list
@@ -119,6 +124,10 @@ disks:
   returned: success
   type: list
   elements: dict
+files:
+  description: For each file whether it is there.
+  returned: success
+  type: dict
 interfaces:
   description: The hardware address of each interface.
   returned: success
@@ -163,6 +172,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "paths": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "list", "elements": "str", "default": []},
             "names": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
             "reach": {"type": "list", "elements": "dict", "default": [], "options": target},

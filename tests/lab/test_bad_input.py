@@ -39,11 +39,13 @@ def fingerprints(lab: Lab) -> dict[str, str]:
     return {host: lab.on(host, f"sh -c {shlex.quote(_FINGERPRINT)}") for host in hosts}
 
 
-def refused(lab: Lab, target: Target, instances: list[str], inventory: Path, *arguments: str) -> str:
-    """Run site.yml, which must be refused at once with nothing changed, and return its message in one line."""
+def refused(
+    lab: Lab, target: Target, instances: list[str], inventory: Path, *arguments: str, name: str = "site.yml"
+) -> str:
+    """Run a playbook, which must be refused at once with nothing changed, and return its message in one line."""
     before = fingerprints(lab)
     begin = time.monotonic()
-    done = playbook("site.yml", "--inventory", str(inventory / "hosts.yml"), *arguments)
+    done = playbook(name, "--inventory", str(inventory / "hosts.yml"), *arguments)
     seconds = time.monotonic() - begin
     assert done.returncode != 0, done.stdout[-3000:]
     assert seconds <= widened(EARLY_SECONDS)
@@ -129,6 +131,7 @@ def test_one_balancer_alone_cannot_have_a_virtual_address(
     assert f"lb1: keepalived_vip = {target.vip}/24: only one host would hold it; add a second balancer" in message
 
 
+_MARK = "/etc/systemd/system/nginx.service.d/escala.conf"
 # `lab clock` bends the clock of services, and Ansible is none.
 WRONG_CLOCK = "/tmp/wrong-clock"
 _WRONG_CLOCK = f"""
@@ -146,9 +149,12 @@ def intruders(lab: Lab, target: Target) -> Iterator[None]:
         lab.on(host, f"systemd-run --quiet --unit intruder python3 -m http.server {port}")
     lab.on("legacy1", "ip address add 10.77.0.99/24 dev host0")
     lab.on("app1", f"sh -c {shlex.quote(_WRONG_CLOCK)}")
+    # As if nginx had been there before us, with a configuration of its own.
+    lab.on("lb2", f"mv {_MARK} {_MARK}.away")
     lab.verb("cut", "lb1", "app2")
     yield
     lab.verb("heal")
+    lab.on("lb2", f"mv {_MARK}.away {_MARK}", check=False)
     lab.on("legacy1", "ip address del 10.77.0.99/24 dev host0", check=False)
     for host in ("lb1", "app1"):
         lab.on(host, f"systemctl stop intruder; rm -f {WRONG_CLOCK}", check=False)
@@ -193,6 +199,8 @@ def test_what_the_hosts_themselves_have_wrong_is_found_before_anything_changes(
         "the key does not belong to the certificate of CN=other.example.com",
         "the certificate of CN=other.example.com expired on ",
         f"does not cover {target.server_name}",
+        "lb1, lb2: load_balancer_retry_timeout_seconds = 7: no longer than the 3 instances of a host times",
+        "lb2: /etc/nginx/nginx.conf is of an nginx that is not ours: etapa 1 would end what it serves; move that",
     ):
         assert said in message
     # What is well is not complained about.
@@ -221,12 +229,19 @@ def test_an_empty_group_is_named(lab: Lab, target: Target, instances: list[str],
     assert f"inventory: {group} the group has 0 of at least 1 host; name them there in the inventory" in message
 
 
+def test_a_limited_run_that_nobody_would_judge_is_refused(
+    lab: Lab, target: Target, instances: list[str], inventory: Path
+) -> None:
+    message = refused(lab, target, instances, inventory, "--limit", "load_balancers")
+    assert "--limit load_balancers leaves out the controller, which judges all hosts together" in message
+
+
 def test_a_value_that_a_role_does_not_know_is_refused_by_the_role(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:
     put(inventory, "load_balancers", load_balancer_method="fastest")
     # The application's hosts would have their turn before them, and this is not about those.
-    message = refused(lab, target, instances, inventory, "--limit", "load_balancers")
+    message = refused(lab, target, instances, inventory, "--limit", "load_balancers", name="etapa_1_load_balancer.yml")
     assert "value of load_balancer_method must be one of: round_robin, least_conn, got: fastest" in message
 
 

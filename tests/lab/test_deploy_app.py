@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.lab.interrupted import killed_at_the_end
 from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.measurements import record
 from tests.lab.release import another
-from tests.lab.rotation import out_of_rotation, watching_rotation
+from tests.lab.rotation import away_from, out_of_rotation, watching_rotation
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
@@ -140,7 +141,7 @@ def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     assert done.returncode != 0
     message = " ".join((done.stdout + done.stderr).split())
     went_back = f"The host has gone back to {before['app1']} and serves"
-    assert f"app1: the release tenant_app-broken did not become ready. {went_back}" in message
+    assert f"app1: the release tenant_app-broken did not come into service. {went_back}" in message
     assert "tenant-app@3001.service is not ready after 10 s" in message
     assert "this release was broken on purpose" in message
     assert releases(lab) == before
@@ -166,12 +167,50 @@ def test_a_host_on_which_neither_release_runs_stays_drained_and_is_mended_by_the
         lab.on("app1", f"mv {program}.away {program}")
     assert done.returncode != 0
     message = " ".join((done.stdout + done.stderr).split())
-    assert "did not become ready, and going back did not help. The host stays drained." in message
+    assert "did not come into service, and going back did not help. The host stays drained." in message
     assert away == {"lb1": of_app1, "lb2": of_app1}
     load.result.assert_unharmed()
     mended = playbook("deploy_app.yml")
     assert mended.returncode == 0, mended.stdout[-3000:]
     assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+
+
+def test_a_balancer_that_dies_leaves_no_host_drained_at_the_other(
+    lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
+) -> None:
+    version = new_version()
+    release = another(tmp_path, version)
+    of_app1 = sorted(name for name in instances if name.startswith("app1-"))
+    (holder,) = lab.holders(target.vip)
+    (other,) = set(lab.group("load_balancers")) - {holder}
+    with (
+        running_load(target, requests=2_000, rate=BESIDE_A_RUN, save_to=output / "load.json") as load,
+        ThreadPoolExecutor() as runs,
+    ):
+        run = runs.submit(playbook, "deploy_app.yml", *deploying(release))
+        eventually(f"app1 is out of rotation at {holder}", lambda: away_from(lab, holder) == of_app1, within=120)
+        lab.verb("kill", other)
+        done = run.result()
+        (output / "deploy.log").write_text(done.stdout + done.stderr)
+        assert done.returncode != 0
+        assert away_from(lab, holder) == []
+    assert f"{other} cannot be entered" in " ".join((done.stdout + done.stderr).split())
+    load.result.assert_unharmed()
+    lab.verb("start", other)
+    eventually(f"{other} can be entered", lambda: lab.on(other, "systemctl is-active nginx", check=False), within=60)
+    again = playbook("deploy_app.yml", *deploying(release))
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert set(releases(lab).values()) == {version}
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+
+
+def test_a_limited_run_is_refused(lab: Lab) -> None:
+    before = releases(lab), processes(lab)
+    for limit in ("load_balancers", "app1"):
+        done = playbook("deploy_app.yml", *deploying(Path("/nowhere/app.tar.gz"), "--limit", limit))
+        assert done.returncode != 0
+        assert f"Nothing was changed: --limit {limit} would leave out" in " ".join((done.stdout + done.stderr).split())
+    assert (releases(lab), processes(lab)) == before
 
 
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ def test_clients_that_speak_https_to_the_old_server_move_too(lab: Lab, old: Targ
     assert run.returncode == 0, run.stdout[-3000:]
     secure = dataclasses.replace(old, base_url=f"https://{old.vip}:8443", server_name=OLD_SERVER)
     assert _answered_by(secure) in instances
+    for unit in ("escala-edge-relay", "escala-edge-redirect"):
+        lab.on(OLD_SERVER, f"systemd-analyze security --threshold=40 {unit}")
     assert _answered_by(old) in instances
     again = playbook("migrate_edge.yml", "--extra-vars", json.dumps(settings))
     assert "changed=0" in _recap(again.stdout), again.stdout

@@ -19,6 +19,7 @@ AWAY_SECONDS = 15
 pytestmark = pytest.mark.usefixtures("whole_platform")
 
 
+@pytest.mark.either_engine
 @pytest.mark.soak(runs=3)
 def test_a_whole_platform_is_proven_quickly_and_nothing_is_changed() -> None:
     begin = time.monotonic()
@@ -36,6 +37,7 @@ def test_a_whole_platform_is_proven_quickly_and_nothing_is_changed() -> None:
     assert seconds <= widened(LIMIT_SECONDS)
 
 
+@pytest.mark.either_engine
 def test_an_instance_that_is_down_fails_the_proof_by_its_name(lab: Lab) -> None:
     lab.on("app2", "systemctl stop tenant-app@3002")
     try:

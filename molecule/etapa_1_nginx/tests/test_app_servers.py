@@ -43,6 +43,10 @@ def test_an_instance_is_in_a_sandbox(host, port):
     assert host.run(f"systemd-analyze security --threshold=40 tenant-app@{port}").rc == 0
 
 
+def test_the_witness_is_in_a_sandbox(host):
+    assert host.run("systemd-analyze security --threshold=40 escala-virtual-ip-witness").rc == 0
+
+
 def test_secrets_are_files_that_only_root_can_read(host):
     names = host.file("/etc/tenant-app/credentials").listdir()
     assert sorted(names) == ["DATABASE_URL", "JWT_SECRET"]

@@ -126,6 +126,7 @@ class Nginx:
     def __init__(self):
         self.commands = []
         self.complaint = ""
+        self.trouble_reloading = ""
         self.running = True
 
     def __call__(self, command):
@@ -134,7 +135,7 @@ class Nginx:
             return self.complaint
         if "is-active" in command:
             return "" if self.running else "inactive"
-        return ""
+        return self.trouble_reloading
 
     @property
     def reloads(self):
@@ -175,8 +176,14 @@ def settings(tmp_path):
 
 @pytest.fixture
 def checker(settings, nginx, clock):
-    health.write(settings.upstream_file, upstream_text(BACKENDS, NAMES, "max_fails=3"))
+    loaded(settings, BACKENDS, NAMES)
     return Checker(settings, nginx, clock)
+
+
+def loaded(settings, backends, names):
+    """As a checker leaves it that has seen nginx load its list."""
+    for file in (settings.upstream_file, f"{settings.upstream_file}.loaded"):
+        health.write(file, upstream_text(backends, names, "max_fails=3"))
 
 
 def hear(checker, clock, **faults):
@@ -247,6 +254,32 @@ def test_a_list_that_nginx_refuses_is_taken_back_and_tried_again(checker, nginx,
     assert nginx.reloads == 1
 
 
+def test_a_list_that_nginx_did_not_load_is_given_to_it_again(checker, nginx, clock, settings, capsys):
+    hear(checker, clock)
+    nginx.trouble_reloading = "took longer than 30 s"
+    hear(checker, clock, a_1="x")
+    hear(checker, clock, a_1="x")
+    # The page must not say that nothing goes to it any more.
+    assert shown(settings)["a-1"] == "up"
+    assert "took longer than 30 s" in capsys.readouterr().out
+    nginx.trouble_reloading = ""
+    hear(checker, clock, a_1="x")
+    assert nginx.reloads == 2
+    assert shown(settings)["a-1"] == "down"
+
+
+@pytest.mark.parametrize("before", [NAMES, None])
+def test_a_checker_that_was_killed_before_nginx_loaded_its_list_has_it_loaded(settings, nginx, clock, before):
+    if before:
+        loaded(settings, BACKENDS, before)
+    health.write(settings.upstream_file, upstream_text(BACKENDS, ["a-2", "b-1", "b-2"], "max_fails=3"))
+    checker = Checker(settings, nginx, clock)
+    hear(checker, clock, a_1="x")
+    assert nginx.reloads == 1
+    hear(checker, clock, a_1="x")
+    assert nginx.reloads == 1
+
+
 def test_changes_within_a_second_wait_for_one_reload(checker, nginx, clock, settings):
     hear(checker, clock)
     hear(checker, clock, a_1="x", b_1="x")
@@ -288,7 +321,7 @@ def test_who_is_drained_is_left_out_until_it_is_not(checker, nginx, clock, setti
 
 
 def test_a_checker_that_starts_anew_keeps_the_set_that_is_written(settings, nginx, clock):
-    health.write(settings.upstream_file, upstream_text(BACKENDS, ["b-1"], "max_fails=3"))
+    loaded(settings, BACKENDS, ["b-1"])
     checker = Checker(settings, nginx, clock)
     hear(checker, clock, a_1="x", a_2="x", b_1="x", b_2="x")
     assert written(settings) == {"b-1"}
@@ -296,7 +329,7 @@ def test_a_checker_that_starts_anew_keeps_the_set_that_is_written(settings, ngin
 
 
 def test_a_changed_set_of_instances_is_written_at_once(settings, nginx, clock):
-    health.write(settings.upstream_file, upstream_text(BACKENDS[:2], NAMES, "max_fails=3"))
+    loaded(settings, BACKENDS[:2], NAMES)
     hear(Checker(settings, nginx, clock), clock)
     assert written(settings) == set(NAMES)
     assert nginx.reloads == 1

@@ -115,6 +115,28 @@ def test_good_upload_servers_are_no_fault():
     assert faults(balancer(1, load_balancer_upload_servers=servers), balancer(2), application()) == []
 
 
+@pytest.mark.parametrize(
+    ("ports", "read", "retry", "good"),
+    [(2, 3, 7, True), (3, 3, 7, False), (3, 3, 9, False), (3, 3, 10, True), (1, 7, 7, False)],
+)
+def test_a_request_outlasts_every_instance_of_a_dead_host(ports, read, retry, good):
+    times = {"load_balancer_read_timeout_seconds": read, "load_balancer_retry_timeout_seconds": retry}
+    app = application(app_ports=list(range(3001, 3001 + ports)))
+    found = faults(balancer(1, **times), balancer(2, **times), app)
+    assert (found == []) is good
+    if not good:
+        assert (
+            f"load_balancer_retry_timeout_seconds = {retry}: no longer than the {ports} instances of a host" in found[0]
+        )
+
+
+def test_a_virtual_address_needs_an_interface():
+    found = faults(balancer(1, keepalived_interface=None), balancer(2))
+    assert found == [
+        "lb1: keepalived_interface is not set, and keepalived_vip needs it; name the interface of the address's network"
+    ]
+
+
 def key_pem(key):
     no_encryption = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_encryption).decode()

@@ -36,7 +36,7 @@ Main:
      |-- 127.0.0.1
         /32 host LOCAL
 """
-QUIET = host.Questions((), (), (), (), None, None, 0.2)
+QUIET = host.Questions((), (), (), (), (), None, None, 0.2)
 
 
 @pytest.fixture
@@ -322,3 +322,10 @@ def test_everybody_who_answers_is_heard(monkeypatch):
     link = Link(arp_reply(), arp_reply(address="192.0.2.101"), arp_reply().replace(OTHER, ME))
     assert host._arp_answers(link, "192.0.2.100", 1) == ["02:00:00:00:00:01", "02:00:00:00:00:99"]
     assert link.sent
+
+
+def test_files_are_there_or_not(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/one").write_text("")
+    seen = host.observe(QUIET._replace(files=["/etc/one", "/etc/other"]), str(tmp_path))
+    assert seen["files"] == {"/etc/one": True, "/etc/other": False}

@@ -285,3 +285,29 @@ def test_a_server_name_that_leads_elsewhere_is_a_hint(addresses, said):
         f"load_balancers: load_balancer_server_names = app.example.com: {said} on the controller;"
         " by this name clients must find 192.0.2.100"
     )
+
+
+OURS, NGINX, HAPROXY = (
+    "/etc/systemd/system/nginx.service.d/escala.conf",
+    "/etc/nginx/nginx.conf",
+    "/etc/haproxy/haproxy.cfg",
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "of_others"),
+    [
+        ({}, []),
+        ({OURS: True, NGINX: True, HAPROXY: True}, []),
+        ({OURS: False, NGINX: False, HAPROXY: False}, []),
+        ({OURS: False, NGINX: True, HAPROXY: False}, [NGINX]),
+        ({OURS: False, NGINX: False, HAPROXY: True}, [HAPROXY]),
+        ({OURS: False, NGINX: True, HAPROXY: True}, [NGINX, HAPROXY]),
+    ],
+)
+def test_an_engine_that_is_not_ours_keeps_its_configuration(files, of_others):
+    found = faults(balancer(1, observed=seen(files=files)), balancer(2))
+    assert [fault.split(" is of")[0] for fault in found] == [f"lb1: {file}" for file in of_others]
+    assert all("set load_balancer_replaces_existing: true on this one" in fault for fault in found)
+    agreed = balancer(1, observed=seen(files=files), load_balancer_replaces_existing=True)
+    assert faults(agreed, balancer(2)) == []

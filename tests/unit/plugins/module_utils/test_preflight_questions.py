@@ -19,6 +19,11 @@ def asked(*hosts, groups=None):
 def test_a_balancer_is_asked_for_its_ports_its_ways_and_the_virtual_address():
     assert asked(balancer(1), balancer(2), application(), host("app9"))["lb1"] == {
         "paths": ["/", "/var"],
+        "files": [
+            "/etc/systemd/system/nginx.service.d/escala.conf",
+            "/etc/nginx/nginx.conf",
+            "/etc/haproxy/haproxy.cfg",
+        ],
         "names": [],
         "ports": [80, 443, 8404, 8405],
         "reach": [
@@ -61,6 +66,7 @@ def test_what_the_description_has_wrong_is_left_out():
     found = asked(balancer(1, keepalived_vip="nonsense", platform_address=None), wrong)
     assert found["app1"] == {
         "paths": [],
+        "files": [],
         "names": [],
         "ports": [],
         "reach": [],
