@@ -29,6 +29,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import (
     change_quorum,
     degraded,
     newest_quorum,
+    other_writer,
     sizes,
     synchronous_names,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "newest_quorum",
     "next_timeline",
     "on_history",
+    "other_writer",
     "parse_history",
     "parse_lsn",
     "promise_from",

@@ -13,6 +13,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     NodeState,
     ballot_from,
     degraded,
+    other_writer,
     stand,
     vacancy,
 )
@@ -50,7 +51,7 @@ class Verbs:
         if not isinstance(question, dict) or question.get("verb") not in verbs:
             raise ValueError(f"the verbs are {', '.join(verbs)}")
         answer = verbs[question["verb"]](question)
-        return {**answer, "state": self._node.document()}
+        return {**answer, "state": {**self._node.document(), "primary": self._primary_now()}}
 
     def _status(self, _question: Json) -> Json:
         me = self._node.me()
@@ -124,6 +125,12 @@ class Verbs:
         else:
             then = f"automatic failover is off, so of {', '.join(left)} none is elected until it is switched on"
         return {"ok": True, "reason": f"goes on without {', '.join(without)}; {then}"}
+
+    def _primary_now(self) -> t.Optional[str]:
+        """Who takes writes as far as this node knows, itself or another; the others are not told, each hears for itself."""
+        node = self._node
+        me = node.me()
+        return me.node if me.is_writer else other_writer(me, node.peers.heard(), node.rules)
 
     def _primary(self) -> t.Optional[NodeState]:
         found = [one.state for one in self._node.peers.heard().values() if one.state and one.state.is_writer]

@@ -179,17 +179,25 @@ def change_quorum(
     return Change(present, None, f"the quorum is {', '.join(rules.voting(me.quorum))}")
 
 
+def other_writer(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules) -> t.Optional[str]:
+    """Another node that says now that it takes writes; of two the one of the later timeline."""
+    timelines = {
+        name: one.state.timeline
+        for name, one in heard.items()
+        if name != me.node and one.state and one.state.is_writer and one.age_seconds < rules.fresh_seconds
+    }
+    return max(timelines, key=lambda name: timelines[name], default=None)
+
+
 def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> Quorum:
     """The quorum after an operator took nodes out of it, who knows that they are powered off.
 
-    Raises ValueError for a node that is not in the configuration, for this node itself, for one that is heard, and where this node
-    could not become primary.
+    Raises ValueError for a node that is not in the configuration, for this node itself, for one that is heard, where this node could not
+    become primary, and where another one is: a primary changes a quorum of its own timeline only, and would be left with this one for good.
     """
-    if not me.is_writer and not (me.role == "standby" and me.joined and me.rank_final):
-        raise ValueError(
-            f"{me.node} cannot go on without others: it is {me.role}, and"
-            f" {'its WAL is not known to its end' if me.joined else 'has no data that counts'}; take the node with the newest data"
-        )
+    refused = _not_here(me, heard, rules, out)
+    if refused:
+        raise ValueError(refused)
     for name in out:
         if name not in rules.nodes + rules.witnesses or name == me.node:
             raise ValueError(
@@ -200,8 +208,29 @@ def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.S
             raise ValueError(f"{name} was heard {one.age_seconds:.1f} s ago: power it off before it is taken out")
     if me.is_writer:
         return _next(me.quorum, tuple(sorted({*me.quorum.out, *out})))
+    newest = newest_quorum(me, heard)
+    if set(out) <= set(newest.out):
+        # Another node that is left was asked before, and may just be elected by this one: the timeline of a later one would be nobody's.
+        return newest
     known = [state.floor for state in (me, *(one.state for one in heard.values() if one.state))]
-    return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest_quorum(me, heard).out, *out})))
+    return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest.out, *out})))
+
+
+def _not_here(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> str:
+    """Why this is not the node to ask, empty where it may be."""
+    writer = other_writer(me, heard, rules)
+    # One that is to be taken out is refused for that.
+    if writer and writer not in out:
+        told = f"heard {heard[writer].age_seconds:.1f} s ago"
+        if me.is_writer:
+            return f"{writer} is a primary too, {told}: ask again when one of the two is fenced"
+        return f"{writer} is the primary, {told}, and alone may change its quorum: ask on {writer}"
+    if not me.is_writer and not (me.role == "standby" and me.joined and me.rank_final):
+        return (
+            f"{me.node} cannot go on without others: it is {me.role}, and"
+            f" {'its WAL is not known to its end' if me.joined else 'has no data that counts'}; take the node with the newest data"
+        )
+    return ""
 
 
 def _next(quorum: Quorum, out: t.Tuple[str, ...]) -> Quorum:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, escala.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may enter a database from where: the rules of pg_hba.conf, from the accounts and the addresses that use them."""
+"""Who may enter a database from where, and with what: the rules of pg_hba.conf from accounts and addresses, the lines of a password file."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def rules(accounts: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[Rule]:
         for database in account["databases"]:
             found += [Rule(_word(database), _word(account["name"]), network) for network in networks]
     return found
+
+
+def password_line(account: str, password: str) -> str:
+    """An account's line in a password file of libpq's, for any server and any database."""
+    escaped = [part.replace("\\", "\\\\").replace(":", "\\:") for part in (account, password)]
+    return f"*:*:*:{escaped[0]}:{escaped[1]}"
 
 
 def _merged(account: str, addresses: t.Iterable[t.Any]) -> t.List[str]:

@@ -13,6 +13,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     synchronous_names,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import slot_name
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import NEVER_BELOW_THE_PRIMARY
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_observed import Json
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_replication import Observation
 from ansible_collections.escala.ha.plugins.module_utils._verdict import Check, Verdict
@@ -273,7 +274,8 @@ def judge_settings(seen: Observation) -> Verdict:
     """Whether each node that answers has what durability and a rejoin need, so that any of them may become primary."""
     expected = {**_DURABLE, **(_WITH_GUARD if seen.guards else {})}
     of = {name: node for name, node in seen.nodes.items() if node["reachable"]}
-    evidence = {name: {key: _setting(node, key) for key in expected} for name, node in of.items()}
+    shown = (*expected, *NEVER_BELOW_THE_PRIMARY)
+    evidence = {name: {key: _setting(node, key) for key in shown} for name, node in of.items()}
     faults = [
         f"{name} has {key} = {_setting(node, key)}, expected is {' or '.join(wanted)}"
         for name, node in of.items()
@@ -285,11 +287,28 @@ def judge_settings(seen: Observation) -> Verdict:
         for name, node in of.items()
         if node["pending_restart"]
     ]
+    faults += _below_the_primary(seen)
     if not of:
         faults = ["no data node answers"]
     if faults:
         return SETTINGS.fails(f"{'; '.join(faults)}. Run playbooks/etapa_3_postgresql.yml", **evidence)
     return SETTINGS.passes(f"{_list(of)} have checksums and write every commit to disk", **evidence)
+
+
+def _below_the_primary(seen: Observation) -> t.Iterator[str]:
+    """Which standbys have less of something than their primary: it cannot be seen on one of them alone, and not while all goes well."""
+    writer = seen.writer
+    if writer is None:
+        return
+    for key in NEVER_BELOW_THE_PRIMARY:
+        needed = _setting(writer, key)
+        for name, node in seen.standbys.items():
+            value = _setting(node, key)
+            if value is not None and needed is not None and int(value) < int(needed):
+                yield (
+                    f"{name} has {key} = {value}, and {seen.primary} as its primary {needed}: with less it stops its replay, and is neither"
+                    " promoted nor started"
+                )
 
 
 def judge_guards(seen: Observation, limits: Limits) -> Verdict:

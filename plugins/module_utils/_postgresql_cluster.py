@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import re
 import typing as t
 import zlib
@@ -38,6 +40,7 @@ _LEAST = {
     "max_prepared_xacts setting": "max_prepared_transactions",
     "max_locks_per_xact setting": "max_locks_per_transaction",
 }
+NEVER_BELOW_THE_PRIMARY = tuple(_LEAST.values())
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
@@ -68,6 +71,20 @@ def controlled(text: str) -> t.Dict[str, str]:
     return {name.strip(): value.strip() for name, _colon, value in pairs if value}
 
 
+def versions_beside(data_directory: str) -> t.Dict[str, str]:
+    """The major versions of what data there is, by directory: here, and where Debian has the cluster of the same name of other versions."""
+    here = os.path.normpath(data_directory)
+    folder, name = os.path.split(here)
+    others = os.path.join(glob.escape(os.path.dirname(folder)), "*", glob.escape(name))
+    found = {}
+    for directory in sorted({here, *glob.glob(others)}):
+        marker = os.path.join(directory, "PG_VERSION")
+        if os.path.exists(marker):
+            with open(marker, encoding="ascii", errors="replace") as file:
+                found[directory] = file.read().strip()
+    return found
+
+
 def observed(
     version: t.Optional[str], control: t.Tuple[int, str, str], answer: t.Tuple[int, str, str]
 ) -> t.Dict[str, t.Any]:
@@ -92,12 +109,17 @@ def observed(
     return {**found, "running": True, **json.loads(answer[1])}
 
 
+def unseen(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
+    """The nodes of which nothing is known: they are not in this run."""
+    return [name for name, seen in nodes.items() if seen.get("data") is None]
+
+
 def beginner(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[str]:
     """The node that makes a new cluster, None where there is one already. Raises ClusterError where that cannot be known.
 
     `nodes` are all data nodes by name, in their order: only when each of them was seen, and none has data, is there no cluster to be lost.
     """
-    unseen = [name for name, seen in nodes.items() if seen.get("data") is None]
+    unknown = unseen(nodes)
     with_data = {name: seen for name, seen in nodes.items() if seen.get("data")}
     identifiers = {name: seen["system_identifier"] for name, seen in with_data.items() if seen["system_identifier"]}
     if len(set(identifiers.values())) > 1:
@@ -108,9 +130,9 @@ def beginner(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[str]:
         )
     if with_data:
         return None
-    if unseen:
+    if unknown:
         raise ClusterError(
-            f"no node that answers has data, and {', '.join(unseen)} could not be observed and may have some;"
+            f"no node that answers has data, and {', '.join(unknown)} could not be observed and may have some;"
             " bring it back, or take it out of the inventory if it is gone for ever"
         )
     if not nodes:

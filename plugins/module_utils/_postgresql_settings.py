@@ -47,10 +47,19 @@ def rendered(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> str
 
 def too_low(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> t.List[str]:
     """Which settings are lower than they may become. Raises ValueError for one that is no number."""
+    return [name for name, value in _numbers(settings, least).items() if value < least[name]]
+
+
+def rising(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> t.Dict[str, int]:
+    """Which settings are higher than they were, with what they are to be. Raises ValueError for one that is no number."""
+    return {name: value for name, value in _numbers(settings, least).items() if value > least[name]}
+
+
+def _numbers(settings: t.Mapping[str, t.Any], names: t.Iterable[str]) -> t.Dict[str, int]:
     try:
-        return [name for name, value in least.items() if name in settings and int(settings[name]) < value]
+        return {name: int(settings[name]) for name in names if name in settings}
     except (TypeError, ValueError) as error:
-        raise ValueError(f"one of {', '.join(sorted(least))} is no whole number: {error}") from error
+        raise ValueError(f"one of {', '.join(sorted(names))} is no whole number: {error}") from error
 
 
 def _name(name: str) -> str:

@@ -12,7 +12,8 @@ version_added: "0.3.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Takes nodes out of the quorum until they rejoin, which they do by themselves. Runs as root on a data node that is left.
+  - Takes nodes out of the quorum until they rejoin, which they do by themselves. Runs as root on each data node that is left.
+  - Where one of these is the primary it does so there, and nothing on the others, since a primary changes the quorum itself.
   - B(The nodes must be powered off, not merely out of reach.) One that lives and is cut off has a primary of its own otherwise.
   - Refuses on a node that was not the last primary it knows of, unless O(accept_loss), since commits may be acknowledged that it does not have.
     The guard refuses to take out a node that it hears.
@@ -43,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What the guard said.
+  description: What the guard said, or why there was nothing to be done.
   returned: always
   type: str
   sample: goes on without db2, db3; a primary is elected among those that are left, if there is none
@@ -51,7 +52,13 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_degrade import PROGRAM, out_already, parsed, refusal
+from ansible_collections.escala.ha.plugins.module_utils._pg_degrade import (
+    PROGRAM,
+    is_others_part,
+    out_already,
+    parsed,
+    refusal,
+)
 
 
 def main() -> None:
@@ -67,12 +74,16 @@ def main() -> None:
     if code != 0:
         module.fail_json(msg=f"The guard here does not answer: {(said + errors).strip()}")
     try:
-        state = parsed(said)
+        state, primary = parsed(said)
     except ValueError as error:
         module.fail_json(msg=str(error))
     if out_already(state, without):
         module.exit_json(changed=False, msg=f"the cluster goes on without {', '.join(without)} already")
-    reason = refusal(state, module.params["accept_loss"])
+    if is_others_part(state, primary, without):
+        module.exit_json(
+            changed=False, msg=f"{primary} is the primary, so this is for it to do; nothing is done on {state.node}"
+        )
+    reason = refusal(state, primary, without, module.params["accept_loss"])
     if reason:
         module.fail_json(msg=f"Nothing was changed: {reason}")
     if module.check_mode:

@@ -62,6 +62,11 @@ version:
   description: The major version that made it.
   returned: success
   type: str
+versions:
+  description: The major versions of what data there is, by directory, also where Debian has the cluster of the same name of another version.
+  returned: success
+  type: dict
+  sample: {/var/lib/postgresql/17/main: "17"}
 system_identifier:
   description: Which cluster it belongs to.
   returned: success
@@ -113,7 +118,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import QUERY, attempted, observed, question
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import (
+    QUERY,
+    attempted,
+    observed,
+    question,
+    versions_beside,
+)
 
 
 def main() -> None:
@@ -128,15 +139,15 @@ def main() -> None:
     )
     params = module.params
     programs = f"/usr/lib/postgresql/{params['version']}/bin"
-    marker = os.path.join(params["data_directory"], "PG_VERSION")
-    if not os.path.exists(marker):
-        module.exit_json(changed=False, **observed(None, (0, "", ""), (0, "", "")))
-    with open(marker, encoding="ascii") as file:
-        version = file.read()
+    versions = versions_beside(params["data_directory"])
+    version = versions.get(os.path.normpath(params["data_directory"]))
+    if version is None:
+        module.exit_json(changed=False, versions=versions, **observed(None, (0, "", ""), (0, "", "")))
     language = {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
     run = functools.partial(attempted, module.run_command, environ_update=language, handle_exceptions=False)
     control = run([f"{programs}/pg_controldata", params["data_directory"]])
-    module.exit_json(changed=False, **observed(version, control, run(question(QUERY, params["port"], params["user"]))))
+    answer = run(question(QUERY, params["port"], params["user"]))
+    module.exit_json(changed=False, versions=versions, **observed(version, control, answer))
 
 
 if __name__ == "__main__":

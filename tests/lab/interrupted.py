@@ -21,13 +21,16 @@ _WITHIN_TASK_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def killed_at_the_end(name: str, *arguments: str, output: Path = Path(os.devnull)) -> Iterator[subprocess.Popen[bytes]]:
+def killed_at_the_end(
+    name: str, *arguments: str, output: Path = Path(os.devnull), strategy: str = "linear"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A run that is under way while the block lasts, and killed with all that it started when the block ends.
 
-    Without Mitogen, which would end the module under way as well: Ansible's own goes on alone to its end, beside what is run next.
+    Without Mitogen, which would end the module under way as well: Ansible's own goes on alone to its end, beside what is run next. A story about
+    that end names the strategy.
     """
     command, environment, folder = command_of(name, *arguments)
-    environment["ANSIBLE_STRATEGY"] = "linear"
+    environment["ANSIBLE_STRATEGY"] = strategy
     with output.open("wb") as file:
         run = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True

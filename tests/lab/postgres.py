@@ -148,6 +148,12 @@ class Cluster:
             self.lab.verb("disk-heal", node)
             self.lab.on(node, f"sh -c {shlex.quote(_MEND)}", check=False)
 
+    def ask_pooler(self, host: str, command: str) -> list[dict[str, str | None]]:
+        """What PgBouncer's console on an application host shows for a command, asked there as root."""
+        program = f"{_CONSOLE}print(json.dumps(Console().ask({command!r})))"
+        found: list[dict[str, str | None]] = json.loads(self.lab.on(host, f"python3 -I -c {shlex.quote(program)}"))
+        return found
+
     def put(self, host: str, path: str, text: str) -> None:
         """Write a file on a host that only root may read, by standard input, so that it may be a secret."""
         done = subprocess.run(
@@ -280,6 +286,13 @@ group=$(systemctl show --property=ControlGroup --value {UNIT})
 pkill -CONT -u postgres -x postgres
 systemctl is-active --quiet escala-pg-guard || systemctl start escala-pg-guard
 true
+"""
+
+
+# The follower's own library is on each host with a pooler.
+_CONSOLE = """import json, sys
+sys.path.insert(0, "/usr/lib/escala")
+from ansible_collections.escala.ha.plugins.module_utils._pgbouncer import Console
 """
 
 

@@ -110,8 +110,18 @@ def test_a_primary_whose_disk_is_full_gives_way(whole_cluster: Cluster, output: 
             {"pg_guard_nodes": [{"name": "db1", "address": "10.77.0.31"}], "postgresql_port": 5440},
             "Nodes and witnesses join or leave one at a time",
         ),
+        (
+            "etapa_3_postgresql.yml",
+            {"postgresql_version": 18},
+            f"have data of version 17 in {DATA}, and postgresql_version is 18. This playbook does no major upgrade: set postgresql_version back to 17",
+        ),
     ],
-    ids=["two nodes and no witness", "connections beyond the budget", "two nodes away and another port"],
+    ids=[
+        "two nodes and no witness",
+        "connections beyond the budget",
+        "two nodes away and another port",
+        "another version than that of the data",
+    ],
 )
 def test_a_wish_that_cannot_be_is_refused_before_anything_changes(
     cluster: Cluster, name: str, change: dict[str, object], said: str

@@ -9,6 +9,8 @@ import pytest
 from tests.lab.postgres import Cluster, fail_over
 
 RTO_SECONDS = 10.0
+# Long enough for another node to be elected, and in a soak for a minute.
+STANDS_STILL_SECONDS, STANDS_STILL_IN_A_SOAK_SECONDS = 15.0, 60.0
 
 pytestmark = pytest.mark.etapa_3
 
@@ -24,3 +26,21 @@ def test_another_node_writes_within_10_s_and_the_old_one_never_again(whole_clust
     assert lab.on(old, f"cat {folder}/cgroup.freeze").strip() == "0"
     assert [found.after_fault(end) < RTO_SECONDS for _, end in found.report["writers"][old]] == [True]
     found.hold("primary_frozen", what, limit=RTO_SECONDS)
+
+
+@pytest.mark.soak(runs=3)
+def test_a_host_that_stood_still_goes_on_and_acknowledges_nothing(
+    request: pytest.FixtureRequest, whole_cluster: Cluster, output: Path
+) -> None:
+    lab, what = whole_cluster.lab, "the primary's whole host frozen and thawed"
+    # Its guard stands still with it, so nothing is killed: all of it goes on, and believes that it is the primary.
+    old, found = fail_over(
+        whole_cluster,
+        output,
+        what,
+        lambda primary: lab.verb("freeze", primary),
+        lambda primary: lab.verb("thaw", primary),
+        lasts=STANDS_STILL_IN_A_SOAK_SECONDS if request.config.getoption("--soak") else STANDS_STILL_SECONDS,
+    )
+    assert [found.after_fault(end) < RTO_SECONDS for _, end in found.report["writers"][old]] == [True]
+    found.hold("primary_host_frozen", what, limit=RTO_SECONDS)

@@ -7,7 +7,9 @@ from ansible_collections.escala.ha.plugins.filter.database_nodes import database
 from ansible_collections.escala.ha.plugins.filter.postgresql_access import postgresql_access
 from ansible_collections.escala.ha.plugins.filter.postgresql_cluster_size import postgresql_cluster_size
 from ansible_collections.escala.ha.plugins.filter.postgresql_conf import postgresql_conf
+from ansible_collections.escala.ha.plugins.filter.postgresql_pgpass import postgresql_pgpass
 from ansible_collections.escala.ha.plugins.filter.postgresql_plan import postgresql_plan
+from ansible_collections.escala.ha.plugins.filter.postgresql_refusals import postgresql_refusals
 from ansible_collections.escala.ha.plugins.filter.postgresql_sizes import postgresql_sizes
 from ansible_collections.escala.ha.plugins.filter.postgresql_synchronous_names import postgresql_synchronous_names
 
@@ -32,6 +34,7 @@ def test_each_says_what_it_would_not_take():
         lambda: postgresql_conf({"a": None}),
         lambda: postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["c"]}]),
         lambda: postgresql_plan({}),
+        lambda: postgresql_refusals({"db1": {"data": True, "least": {"a": 1}}, "db2": {}}, 17, {"a": "many"}),
         lambda: database_nodes(["db1"], {"db1": {}}),
         lambda: database_nodes(["DB1"], {"DB1": {"platform_address": "192.0.2.1"}}),
     ):
@@ -55,6 +58,20 @@ def test_nodes_have_the_address_that_their_host_has():
     assert database_nodes(["db1.example.com"], hostvars) == [
         {"name": "db1", "id": 1, "host": "db1.example.com", "address": "192.0.2.1"}
     ]
+
+
+def test_a_version_may_come_as_a_number_or_as_text():
+    seen = {"db1": {"data": True, "versions": {"/x/17/main": "17"}}}
+    assert postgresql_refusals(seen, 17, {}) == postgresql_refusals(seen, "17", {}) == []
+    assert len(postgresql_refusals(seen, 18, {})) == len(postgresql_refusals(seen, "18", {})) == 1
+
+
+def test_the_lines_that_are_written_are_those_that_are_compared():
+    lines = postgresql_pgpass([{"name": "a", "password": "b:c"}, {"name": "d", "password": "e"}])
+    assert lines == ["*:*:*:a:b\\:c", "*:*:*:d:e"]
+    nodes = {"db1": {"data": True}, "db2": {}}
+    assert postgresql_refusals(nodes, 17, {}, lines, ["# Ansible", *lines]) == []
+    assert len(postgresql_refusals(nodes, 17, {}, lines, lines[:1])) == 1
 
 
 def test_a_plan_says_all_three():

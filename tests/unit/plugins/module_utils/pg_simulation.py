@@ -201,6 +201,16 @@ class Cluster:
             self.note(f"{name} goes on without {', '.join(others)}")
             node.quorum = quorum
 
+    def ask_to_degrade(self, name, out):
+        """An operator asks this node to go on without those that are powered off, as the playbook asks every one that is left."""
+        node = self.nodes[name]
+        try:
+            node.quorum = pg.degraded(self.state(node), self._heard(node), self.rules, out)
+        except ValueError as error:
+            self.note(f"{name} does not go on without {', '.join(out)}: {error}")
+        else:
+            self.note(f"{name} goes on without {', '.join(out)}, by version {node.quorum.version}")
+
     def mend(self, leave_down=()):
         """All faults end, apart from the nodes that stay powered off."""
         self.heal()

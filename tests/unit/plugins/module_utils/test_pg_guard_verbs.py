@@ -45,6 +45,21 @@ def test_the_status_says_what_the_node_is_and_whom_it_hears(world):
     assert answer["state"]["role"] == "primary"
 
 
+@pytest.mark.parametrize(("age", "primary"), [(0.1, "db3"), (1.9, "db3"), (2.0, None)])
+def test_the_status_says_whom_the_node_takes_for_the_primary(world, age, primary):
+    world.stands()
+    world.peers.say(peer("db2"))
+    world.peers.say(peer("db3", "primary"), age=age)
+    assert verbs_of(world)[1].command({"verb": "status"})["state"]["primary"] == primary
+    leads(world)
+    assert verbs_of(world)[1].command({"verb": "status"})["state"]["primary"] == "db1"
+
+
+def test_a_witness_hears_a_primary_too(world):
+    world.peers.say(peer("db3", "primary"))
+    assert verbs_of(world, **WITNESS)[1].command({"verb": "status"})["state"]["primary"] == "db3"
+
+
 @pytest.mark.parametrize(
     ("age", "ok", "why"), [(0.1, False, "db3 is the primary of timeline 2"), (9.0, True, "db1 stands for timeline 3")]
 )
@@ -186,6 +201,16 @@ def test_a_node_that_is_heard_or_unknown_is_not_taken_out(world, without, why):
     before = world.remembered("quorum")
     with pytest.raises(ValueError, match=why):
         verbs_of(world)[1].command({"verb": "degrade", "to": without})
+    assert world.remembered("quorum") == before
+
+
+def test_a_standby_that_hears_a_primary_takes_nobody_out(world):
+    world.stands()
+    world.peers.say(peer("db3", "primary"))
+    world.peers.said["db2"] = Heard(None, 60.0)
+    before = world.remembered("quorum")
+    with pytest.raises(ValueError, match="db3 is the primary, heard 0.1 s ago, .*: ask on db3"):
+        verbs_of(world)[1].command({"verb": "degrade", "to": ["db2"]})
     assert world.remembered("quorum") == before
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 
@@ -8,12 +8,14 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Heard,
     InForce,
     NodeState,
+    Promise,
     Quorum,
     Rules,
     Standby,
     change_quorum,
     degraded,
     newest_quorum,
+    other_writer,
     sizes,
     synchronous_names,
 )
@@ -177,3 +179,140 @@ def test_what_an_operator_may_not_do(changes, out, complaint):
     me = NodeState("db2", "standby", timeline=5, joined=True, rank_final=True)._replace(**changes)
     with pytest.raises(ValueError, match=complaint):
         degraded(me, {"db1": standby("db1", Quorum())}, THREE, out)
+
+
+ROLES = ("primary", "standby", "starting", "stopped", "hung", "empty")
+FRESH, STALE = 1.9, 2.0
+# What another node may have said, and how long ago: of each role, a primary with and without writes, of an earlier, the same and a later timeline.
+WORDS = [
+    Heard(None, STALE),
+    *(
+        Heard(
+            NodeState("?", role, writable=writable, timeline=timeline, joined=True, quorum=Quorum((timeline, 0))), age
+        )
+        for role in ROLES
+        for writable in ((True, False) if role == "primary" else (False,))
+        for timeline in (4, 5, 6)
+        for age in (FRESH, STALE)
+    ),
+]
+ASKED = [
+    NodeState("db2", "standby", timeline=5, joined=True, rank_final=True),
+    NodeState("db2", "standby", timeline=5, joined=True, rank_final=True, promise=Promise(6, "db1")),
+    NodeState("db2", "primary", writable=True, timeline=5, joined=True, rank_final=True, quorum=Quorum((5, 2))),
+    NodeState("db2", "primary", timeline=5, joined=True, quorum=Quorum((5, 2))),
+    NodeState("db2", "starting", timeline=5, joined=True),
+    NodeState("db2", "empty"),
+]
+
+
+def said(name, word):
+    return word._replace(state=word.state and word.state._replace(node=name))
+
+
+def every_view():
+    """All that db2 may be, and may have heard of the two others."""
+    for me, first, last in product(ASKED, WORDS, WORDS):
+        yield me, {"db1": said("db1", first), "db3": said("db3", last)}
+
+
+def tried(me, heard, out):
+    """The quorum, or why not."""
+    try:
+        return degraded(me, heard, THREE, out), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def writes_now(one):
+    return bool(
+        one.state and one.state.role == "primary" and one.state.writable and one.age_seconds < THREE.fresh_seconds
+    )
+
+
+def is_heard(one):
+    return bool(one.state and one.age_seconds < THREE.fresh_seconds)
+
+
+@pytest.mark.parametrize("out", [["db1"], ["db3"], ["db1", "db3"]], ids="-".join)
+def test_whatever_is_heard_no_node_takes_others_out_where_another_is_primary(out):
+    count = 0
+    for me, heard in every_view():
+        quorum, why = tried(me, heard, out)
+        others = [name for name, one in heard.items() if writes_now(one)]
+        if not others:
+            continue
+        count += 1
+        assert quorum is None
+        if not set(others) & set(out):
+            # One that lives and is to be taken out is refused for that.
+            assert me.is_writer or why.endswith(f"and alone may change its quorum: ask on {others[0]}")
+            assert not me.is_writer or "is a primary too" in why
+    assert count
+
+
+@pytest.mark.parametrize("out", [["db1"], ["db3"], ["db1", "db3"]], ids="-".join)
+def test_where_no_other_is_primary_the_answer_is_as_it_was(out):
+    """A node that may be elected goes on without those that are silent, far above all timelines, and a primary by one decision more."""
+    count = 0
+    for me, heard in every_view():
+        if any(writes_now(one) for one in heard.values()):
+            continue
+        quorum, why = tried(me, heard, out)
+        fit = me.is_writer or (me.role == "standby" and me.joined and me.rank_final)
+        assert (quorum is not None) == (fit and not any(is_heard(heard[name]) for name in out)), why
+        if quorum is None:
+            continue
+        count += 1
+        floors = [me.floor, *(one.state.floor for one in heard.values() if one.state)]
+        assert quorum == (Quorum((5, 3), tuple(out)) if me.is_writer else Quorum((max(floors) + 50, 0), tuple(out)))
+    assert count
+
+
+@pytest.mark.parametrize("timeline", [4, 5, 6])
+@pytest.mark.parametrize("age", [0.0, FRESH, STALE, 90.0])
+def test_whoever_of_those_that_are_left_is_asked_a_primary_can_still_let_the_others_back(timeline, age):
+    """db1 is primary, db3 has no power. Once db2 decided for it, a quorum of nobody's timeline was never changed again."""
+    whole = Quorum((timeline, 0))
+    leads = NodeState("db1", "primary", writable=True, timeline=timeline, joined=True, quorum=whole)
+    me = NodeState("db2", "standby", timeline=timeline, joined=True, rank_final=True, quorum=whole)
+    silent = {"db3": Heard(None, 90.0)}
+    by_db2, _why = tried(me, {"db1": Heard(leads, age), **silent}, ["db3"])
+    assert (by_db2 is None) == (age < THREE.fresh_seconds)
+    by_db1 = degraded(leads, {"db2": Heard(me, age), **silent}, THREE, ["db3"])
+    leads = leads._replace(quorum=max(by_db1, by_db2 or by_db1, key=lambda one: one.version))
+    back = NodeState("db3", "standby", timeline=timeline, joined=True, quorum=leads.quorum)
+    leads = leads._replace(standbys=(Standby("db3", "streaming", "async", 100),))
+    heard = {"db2": Heard(me._replace(quorum=leads.quorum), 0.1), "db3": Heard(back, 0.1)}
+    change = change_quorum(leads, heard, THREE, InForce('ANY 1 ("db1", "db2", "db3")', 100))
+    assert (change.quorum is not None) == (age < THREE.fresh_seconds), change.reason
+
+
+def test_of_two_that_claim_to_write_the_later_is_named():
+    later = Heard(primary(Quorum())._replace(node="db3", timeline=6), 0.5)
+    earlier = Heard(primary(Quorum())._replace(node="db1"), 0.5)
+    assert other_writer(NodeState("db2", "standby"), {"db1": earlier, "db3": later}, THREE) == "db3"
+    assert other_writer(NodeState("db3", "standby"), {"db1": earlier, "db3": later}, THREE) == "db1"
+    assert other_writer(NodeState("db2", "standby"), {"db1": earlier._replace(age_seconds=2.0)}, THREE) is None
+
+
+FIVE = Rules(("db1", "db2", "db3", "db4", "db5"))
+OFF = ["db3", "db4", "db5"]
+
+
+def test_of_two_that_are_left_the_one_asked_second_adds_nothing_to_what_the_first_decided():
+    """It may have voted by then: with a later version the first would be primary with a quorum that it did not decide."""
+    first = NodeState("db1", "standby", timeline=5, joined=True, rank_final=True)
+    silent = {name: Heard(None, 90.0) for name in OFF}
+    decided = degraded(first, {"db2": Heard(first._replace(node="db2"), 0.1), **silent}, FIVE, OFF)
+    assert decided == Quorum((55, 0), tuple(OFF))
+    for promise in (None, Promise(55, "db1"), Promise(56, "db1")):
+        second = first._replace(node="db2", promise=promise, quorum=decided)
+        heard = {"db1": Heard(first._replace(quorum=decided, promise=promise), 0.1), **silent}
+        assert degraded(second, heard, FIVE, OFF) == decided
+        assert degraded(second._replace(quorum=Quorum()), heard, FIVE, OFF) == decided
+
+
+def test_one_more_that_is_to_be_taken_out_is_decided_far_above_what_was_decided_before():
+    me = NodeState("db1", "standby", timeline=55, joined=True, rank_final=True, quorum=Quorum((55, 0), tuple(OFF)))
+    assert degraded(me, {}, FIVE, ["db2"]) == Quorum((105, 0), ("db2", *OFF))

@@ -86,6 +86,50 @@ def test_a_planned_handover_ends_at_its_target():
         prove(cluster)
 
 
+def goes_on_without(cluster, off):
+    """Those lose their power, an operator asks all that are left, one after the other, and later they are booted."""
+    for name in off:
+        cluster.crash(name)
+    cluster.tick(6)
+    left = [name for name in cluster.nodes if name not in off]
+    cluster.random.shuffle(left)
+    for name in left:
+        cluster.ask_to_degrade(name, off)
+        cluster.tick(cluster.random.randint(0, 5))
+    if not cluster.writer_within(WRITER_WITHIN_SECONDS):
+        cluster.fail(
+            f"no commit was acknowledged within {WRITER_WITHIN_SECONDS} s after an operator had asked to go on"
+        )
+    for name in off:
+        cluster.boot(name)
+    if not pg_simulation.wait_for(cluster, lambda: not cluster._newest_quorum().out, 240):
+        cluster.fail(f"{', '.join(cluster._newest_quorum().out)} are out of the quorum for good")
+    prove(cluster)
+
+
+def test_asked_of_all_that_are_left_a_primary_lets_in_again_who_comes_back():
+    for seed in range(20 * FACTOR):
+        cluster = Cluster(3, 0, seed)
+        cluster.tick(60)
+        primary = pg_simulation.primary_of(cluster)
+        goes_on_without(cluster, [cluster.random.choice([name for name in cluster.nodes if name != primary])])
+
+
+def test_asked_of_all_that_are_left_of_a_lost_majority_they_elect_one_that_lets_the_others_in_again():
+    tried = 0
+    for seed in range(40 * FACTOR):
+        cluster = Cluster(5, 0, seed)
+        cluster.tick(60)
+        primary = pg_simulation.primary_of(cluster)
+        off = [primary, *cluster.random.sample([name for name in cluster.nodes if name != primary], 2)]
+        left = [node for name, node in cluster.nodes.items() if name not in off]
+        # The operator boots one that has all, if none of these does.
+        if any(all(entry in node.wal for entry in cluster._acknowledged_entries()) for node in left):
+            tried += 1
+            goes_on_without(cluster, off)
+    assert tried > 10
+
+
 BROKEN = {
     "receiver goes on": SIZES[0],
     "promise forgotten": SIZES[0],

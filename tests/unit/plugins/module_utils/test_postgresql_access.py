@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_access import rules
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_access import password_line, rules
 
 
 def account(name="app", databases=("app",), addresses=("192.0.2.21",)):
@@ -55,3 +55,11 @@ def test_a_name_that_is_a_keyword_means_only_itself():
 def test_a_name_that_would_be_a_rule_of_its_own_is_refused(name):
     with pytest.raises(ValueError, match="cannot be a name"):
         rules([account(name=name)])
+
+
+@pytest.mark.parametrize(
+    ("password", "written"),
+    [("plain", "plain"), ("a:b", r"a\:b"), ("a\\b", r"a\\b"), ("\\:", r"\\\:"), ("a b#", "a b#")],
+)
+def test_a_password_is_written_so_that_libpq_reads_the_same(password, written):
+    assert password_line("app", password) == f"*:*:*:app:{written}"

@@ -115,6 +115,41 @@ def test_what_is_unwell_fails_with_its_name(change, judge, reason):
     assert reason in verdict["reason"]
 
 
+FIVE = (
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+)
+
+
+def each_has(name, values):
+    return lambda nodes: [nodes[node]["settings"].update({name: value}) for node, value in values.items()]
+
+
+@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("standby", ["db2", "db3"])
+def test_a_standby_with_less_than_its_primary_fails_with_both_names(name, standby):
+    change = each_has(name, {"db1": "300", "db2": "300", "db3": "300", standby: "200"})
+    verdict = checks.judge_settings(seen(change))
+    assert not verdict["passed"]
+    assert f"{standby} has {name} = 200, and db1 as its primary 300: with less it stops" in verdict["reason"]
+    assert verdict["evidence"][standby][name] == "200"
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_a_standby_may_have_more_than_its_primary_and_numbers_are_not_compared_as_texts(name):
+    assert checks.judge_settings(seen(each_has(name, {"db1": "90", "db2": "100", "db3": "1000"})))["passed"]
+    # Which of them would be a standby's is not known without a primary.
+    change = each_has(name, {"db2": "200", "db3": "300"})
+    assert checks.judge_settings(seen(change, away=("db1",)))["passed"]
+
+
+def test_a_standby_that_does_not_answer_is_no_matter_of_its_settings():
+    assert checks.judge_settings(seen(set_to("db1", "max_connections", "900"), away=("db2", "db3")))["passed"]
+
+
 def test_a_slot_that_is_left_on_a_standby_is_found():
     def change(nodes):
         nodes["db3"]["slots"] = [{**nodes["db1"]["slots"][0], "active": False, "restart_lsn": "0/3000000"}]

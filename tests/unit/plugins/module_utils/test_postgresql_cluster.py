@@ -14,6 +14,8 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster impo
     primary,
     question,
     restarts,
+    unseen,
+    versions_beside,
 )
 
 CONTROL = """pg_control version number:            1700
@@ -67,6 +69,34 @@ def test_a_program_that_is_not_there_is_an_answer():
 
     assert attempted(missing, ["psql"]) == (127, "", "no psql")
     assert attempted(lambda command: (0, command[0], ""), ["psql"]) == (0, "psql", "")
+
+
+def made(folder, version):
+    folder.mkdir(parents=True)
+    (folder / "PG_VERSION").write_text(version)
+    return str(folder)
+
+
+def test_data_of_every_version_is_found_where_debian_has_it(tmp_path):
+    # A character that would mean something else in a pattern is one of the name.
+    root = tmp_path / "post[gre]sql"
+    old, new = made(root / "17" / "main", "17\n"), made(root / "18" / "main", "18\n")
+    # A copy that is being made, data that was moved away, another cluster and a database's own mark are not the cluster's data.
+    for other in (".main.new", "main.old", "reports", "main/base/1"):
+        made(root / "17" / other, "17\n")
+    (root / "19" / "main").mkdir(parents=True)
+    for version in (17, 18, 19):
+        assert versions_beside(f"{root}/{version}/main/") == {old: "17", new: "18"}
+
+
+def test_data_in_a_place_of_its_own_is_found_too(tmp_path):
+    place = made(tmp_path / ".hidden" / "main", "")
+    assert versions_beside(place) == {place: ""}
+    assert versions_beside(str(tmp_path / "nothing" / "main")) == {}
+
+
+def test_a_node_of_which_nothing_is_known_is_not_in_the_run():
+    assert unseen({"db1": node(), "db2": {}, "db3": NOTHING, "db4": {"unreachable": True}}) == ["db2", "db4"]
 
 
 def test_the_server_is_asked_through_its_socket_by_one_statement():

@@ -4,6 +4,7 @@ import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _postgresql_observed as observed
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Quorum
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import NEVER_BELOW_THE_PRIMARY
 from tests.unit.plugins.module_utils.postgresql_cluster import ADDRESSES, RECORDED, answers
 
 
@@ -68,3 +69,8 @@ def test_the_functions_that_decide_get_the_same():
     assert (primary.is_writer, primary.rank) == (True, (2, 0x449D750))
     assert [one.flush_lsn for one in primary.standbys] == [0x449D750, 0x449D750]
     assert (standby.is_writer, standby.streaming, standby.upstream) == (False, True, "db1")
+
+
+def test_what_is_judged_is_asked():
+    assert set(NEVER_BELOW_THE_PRIMARY) <= set(observed.SETTINGS)
+    assert list(observed.SETTINGS) == sorted(observed.SETTINGS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rendered, sizes, too_low
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rendered, rising, sizes, too_low
 
 
 def mib(text):
@@ -81,3 +81,12 @@ def test_nothing_is_written_below_what_it_may_be():
     assert too_low(settings, least) == ["max_connections"]
     with pytest.raises(ValueError, match="no whole number"):
         too_low({"max_connections": "many"}, least)
+
+
+def test_what_rises_is_what_is_higher_than_it_was_and_nothing_else():
+    least = {"max_connections": 200, "max_wal_senders": 16, "max_prepared_transactions": 0, "max_elsewhere": 5}
+    settings = {"max_connections": "300", "max_wal_senders": 16, "max_prepared_transactions": -1, "work_mem": "4MB"}
+    assert rising(settings, least) == {"max_connections": 300}
+    assert rising(settings, {}) == {}
+    with pytest.raises(ValueError, match="no whole number"):
+        rising({"max_connections": None}, least)

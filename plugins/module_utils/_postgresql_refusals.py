@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a running cluster cannot become, or not for some of its nodes: found before anything is changed, since each would be felt much later."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import least, primary, unseen
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rising
+
+Nodes = t.Mapping[str, t.Mapping[str, t.Any]]
+_ALL_AT_ONCE = (
+    "Run on all data nodes at once, without --limit; one that is gone for ever is taken out of the inventory first"
+)
+
+
+class Wish(t.NamedTuple):
+    """What a node is to have: the major version, its settings, and the lines of its password file, beside those that it has now."""
+
+    version: str
+    settings: t.Mapping[str, t.Any]
+    passwords: t.Sequence[str]
+    passwords_before: t.Sequence[str]
+
+
+def refusals(nodes: Nodes, wish: Wish) -> t.List[str]:
+    """Why a node may not have what it is to have, one reason for each thing; none where it may.
+
+    `nodes` are all data nodes by name, with an empty dictionary for one that is not in this run. Raises ClusterError for two writable nodes,
+    and ValueError for a setting that is no number.
+    """
+    return [*_of_another_version(nodes, wish), *_rising_for_some(nodes, wish), *_with_other_passwords(nodes, wish)]
+
+
+def _of_another_version(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
+    """Data of another version would be left behind without a guard, and an empty cluster begun beside it."""
+    places: t.Dict[t.Tuple[str, str], t.List[str]] = {}
+    for name, seen in nodes.items():
+        for directory, version in (seen.get("versions") or {}).items():
+            places.setdefault((version, directory), []).append(name)
+    others = {place: names for place, names in places.items() if place[0] != wish.version}
+    if not others:
+        return
+    told = "; ".join(
+        f"{_several(names, 'has', 'have')} data of version {version} in {directory}"
+        for (version, directory), names in others.items()
+    )
+    if len(others) == len(places):
+        versions = " or ".join(dict.fromkeys(version for version, _directory in others))
+        remedy = f"This playbook does no major upgrade: set postgresql_version back to {versions}, or move away what nobody uses"
+    else:
+        remedy = "A data node has one cluster: set postgresql_version to that of the one in use, and move the other one's folder away"
+    yield f"{told}, and postgresql_version is {wish.version}. {remedy}"
+
+
+def _rising_for_some(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
+    """A node that has less than its primary follows it no more, and everything looks well until it is needed."""
+    away, before = unseen(nodes), least(nodes)
+    for name, value in rising(wish.settings, before).items() if away else ():
+        yield (
+            f"{name} is to rise from {before[name]} to {value}, and {_several(away, 'is', 'are')} not in this run: a standby with less than"
+            f" its primary stops its replay, and is neither promoted nor started. {_ALL_AT_ONCE}"
+        )
+
+
+def _with_other_passwords(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
+    """A node and a primary that do not have the same passwords go on until one connects to the other, and then never again."""
+    if not any(seen.get("data") for seen in nodes.values()) or set(wish.passwords) <= set(wish.passwords_before):
+        return
+    told, away = "the passwords by which nodes enter each other are to change", unseen(nodes)
+    # Where there was no file at all, a node that is made anew gets the passwords that the others have.
+    if away and (wish.passwords_before or primary(nodes) is None):
+        yield (
+            f"{told}, and {_several(away, 'is', 'are')} not in this run: whoever has others than the primary can neither stream from it nor"
+            f" copy it. {_ALL_AT_ONCE}"
+        )
+    elif primary(nodes) is None:
+        yield (
+            f"{told}, and no node is primary now, which must have them before the others do: see escala-pg-guard status, and run again when"
+            " there is one"
+        )
+
+
+def _several(names: t.Sequence[str], one: str, more: str) -> str:
+    return f"{', '.join(names)} {one if len(names) == 1 else more}"
