@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A drill on a platform of an operator's: one process measures while others break something, and a folder holds what they tell each other.
 
-In the folder: `log.jsonl` (every try and mark, as it ends), `run` (the run's name), `stop` (made to end it), `ended` (nothing more is written).
+In the folder: `log.jsonl` and `marks.jsonl` (every try and mark, as it ends), `run` (the run's name), `stop` (made to end it), `ended` (nothing more is
+written). One folder serves for one drill after the other, so what an earlier one left must be taken for nothing of this one's.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DRILL_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "database": {"type": "str", "default": "app"},
     "user": {"type": "str", "default": "escala_probe"},
     "password": {"type": "str", "no_log": True},
-    "password_file": {"type": "path"},
+    "password_file": {"type": "path", "no_log": False},
     "ca_file": {"type": "path", "required": True},
 }
 
@@ -78,9 +79,7 @@ def measure(
 ) -> t.Dict[str, t.Any]:
     """Measure until somebody makes the file `stop`, or the time is over; raises SessionError and OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    for name in ("stop", "ended", "log.jsonl", "marks.jsonl"):
-        if os.path.exists(_file(directory, name)):
-            os.unlink(_file(directory, name))
+    clear(directory)
     run = uuid.uuid4().hex[:12]
     with open(_file(directory, "run"), "w", encoding="ascii") as file:
         file.write(run)
@@ -94,9 +93,18 @@ def measure(
                 while not os.path.exists(_file(directory, "stop")) and time.monotonic() < deadline:
                     sleep(_LOOK_SECONDS)
     finally:
-        with open(_file(directory, "ended"), "w", encoding="ascii") as file:
-            file.write(run)
+        # One that was left alone may end while another measures here by now.
+        if _run_in(directory) == run:
+            with open(_file(directory, "ended"), "w", encoding="ascii") as file:
+                file.write(run)
     return {"run": run, "log": _file(directory, "log.jsonl"), "tries": len(measurement.tries)}
+
+
+def clear(directory: str) -> None:
+    """Remove what a drill left in the folder, but for its report; raises OSError."""
+    for name in ("run", "stop", "ended", "log.jsonl", "marks.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_file(directory, name))
 
 
 def mark(directory: str, what: str, clock: Clock = time.monotonic) -> drill.Mark:
@@ -229,30 +237,40 @@ def conclude(
     wait_settled(directory, clock(), patience.settle, clock, sleep)
     stop(directory, _END_SECONDS)
     tries, marks = read(directory)
-    with open(_file(directory, "run"), encoding="ascii") as file:
-        run = file.read()
-    kept, away = look_everywhere(run, found, tries, patience.rows, clock, sleep)
+    kept, away = look_everywhere(_run_in(directory), found, tries, patience.rows, clock, sleep)
     report = drill.analyse(fault, tries, marks, kept)
     verdicts = [*drill.judge(report, limits), rejoined(away, patience.rejoin)]
     files = _pg_drill_report.write(directory, report, verdicts)
     return {"report": report, "verdicts": verdicts, "lines": _pg_drill_report.as_text(report, verdicts), "files": files}
 
 
-def act(options: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def act(options: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> t.Dict[str, t.Any]:
     """What the module postgresql_failover_drill returns for its options; raises ValueError, SessionError and OSError."""
     directory = options["directory"]
+    if options["state"] == "cleared":
+        clear(directory)
+        return {"msg": f"nothing of an earlier drill is in {directory} but its report"}
     if options["state"] == "marked":
-        return {"msg": f"noted: {mark(directory, options['what']).what}"}
+        return {"msg": f"noted: {mark(directory, options['what'], clock).what}"}
     if options["state"] == "steady":
-        if wait_settled(directory, 0.0, options["settle_seconds"]):
-            return {"msg": "rows are acknowledged one after the other"}
-        tries, _marks = read(directory)
-        last = f"; the last try said: {tries[-1].why}" if tries else ", and none was tried"
-        raise ValueError(f"rows were not acknowledged one after the other within {options['settle_seconds']:g} s{last}")
+        return {"msg": _wait_steady(directory, options["settle_seconds"], clock, sleep)}
     limits = drill.Limits(options["rto_seconds"], options["rpo_rows"], options["double_writer_seconds"])
     patience = Patience(options["lasts_seconds"], options["settle_seconds"], options["rejoin_seconds"])
-    found = conclude(directory, options["what"], ways(options), limits, patience)
+    found = conclude(directory, options["what"], ways(options), limits, patience, clock, sleep)
     return {**found, **outcome(found["verdicts"])}
+
+
+def _wait_steady(directory: str, timeout_seconds: float, clock: Clock, sleep: Sleep) -> str:
+    """Return when rows that were begun from now on are acknowledged one after the other; raises ValueError when they are not in time.
+
+    What measures was started a moment ago and may not have made the folder its own: older rows are another drill's, and it would remove a mark.
+    """
+    begun = clock()
+    if wait_settled(directory, begun, timeout_seconds, clock, sleep):
+        return "rows are acknowledged one after the other"
+    tries = [each for each in read(directory)[0] if each.ended > begun]
+    last = f"; the last try said: {tries[-1].why}" if tries else ", and none was tried"
+    raise ValueError(f"rows were not acknowledged one after the other within {timeout_seconds:g} s{last}")
 
 
 def rejoined(away: t.Mapping[str, str], limit_seconds: float) -> Verdict:
@@ -262,6 +280,13 @@ def rejoined(away: t.Mapping[str, str], limit_seconds: float) -> Verdict:
         where = "; ".join(f"{place}: {why}" for place, why in sorted(away.items()))
         return check.fails(f"not within {limit_seconds:g} s after the drill: {where}", away=dict(away))
     return check.passes(f"every node answered within {limit_seconds:g} s after the drill")
+
+
+def _run_in(directory: str) -> str:
+    """The name of the run that measures or has measured in the folder; empty without one."""
+    with contextlib.suppress(FileNotFoundError), open(_file(directory, "run"), encoding="ascii") as file:
+        return file.read()
+    return ""
 
 
 def _file(directory: str, name: str) -> str:

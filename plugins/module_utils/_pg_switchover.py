@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_bounded
+from ansible_collections.escala.ha.plugins.module_utils._ending import EndedError, put_off
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer import ConsoleError, Database, Row, parse_databases
 
 Node = t.Mapping[str, t.Any]
@@ -19,6 +20,9 @@ Node = t.Mapping[str, t.Any]
 # In seconds: between looks while clients wait.
 LOOK_SECONDS = 0.02
 _CHECKPOINT_SECONDS = 120.0
+# How often a pooler that does not answer is asked to resume, and how long to wait in between.
+_RESUMES = 5
+_RESUME_AGAIN_SECONDS = 1.0
 
 # The options of the module postgresql_switchover.
 SWITCHOVER_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
@@ -165,7 +169,7 @@ class Held(t.NamedTuple):
 def hold(
     connect: t.Callable[[], Console], database: str, target: str, stall_seconds: float, limit_seconds: float, time: Time
 ) -> Held:
-    """Pause a pool, wait until it leads to the target's address, and resume it: in any case, after the limit at the latest.
+    """Pause a pool, wait until it leads to the target's address, and resume it: in any case, after the limit at the latest, and when told to end.
 
     Raises SwitchoverError when transactions did not end within the stall that is allowed; clients go on as before then.
     """
@@ -176,24 +180,52 @@ def hold(
             f"{database} is paused already; somebody else is at work here, or `RESUME {database}` was forgotten"
         )
     begun = time.clock()
-    try:
-        console.begin(f'PAUSE "{database}"')
+    with put_off() as ending:
         try:
-            console.end(stall_seconds)
-        except ConsoleError as error:
-            raise SwitchoverError(
-                f"{database} was not paused within {stall_seconds:g} s, and goes on: {error}"
-            ) from error
-        now = _look(console, database)
-        while now.hosts != (target,) and time.clock() - begun < limit_seconds:
-            time.sleep(LOOK_SECONDS)
-            now = _look(console, database)
-    finally:
-        # On a session of its own, since the one that paused may wait for an answer still.
-        other = connect()
-        if _look(other, database).paused:
-            other.ask(f'RESUME "{database}"')
+            with ending.raised():
+                _pause(console, database, stall_seconds)
+                now = _look(console, database)
+                while now.hosts != (target,) and time.clock() - begun < limit_seconds:
+                    time.sleep(LOOK_SECONDS)
+                    now = _look(console, database)
+        except EndedError as ended:
+            raise SwitchoverError(f"{database} goes on before it was led to {target}: {ended}") from ended
+        finally:
+            _resume(connect, database, time)
     return Held(time.clock() - begun, now.hosts == (target,), now.hosts)
+
+
+def _pause(console: Console, database: str, stall_seconds: float) -> None:
+    console.begin(f'PAUSE "{database}"')
+    try:
+        console.end(stall_seconds)
+    except ConsoleError as error:
+        raise SwitchoverError(f"{database} was not paused within {stall_seconds:g} s, and goes on: {error}") from error
+
+
+def _resume(connect: t.Callable[[], Console], database: str, time: Time) -> None:
+    """Have clients go on; a pooler that does not answer is asked again."""
+    problem: t.Optional[ConsoleError] = None
+    for _try in range(_RESUMES):
+        problem = _ask_to_resume(connect, database)
+        if problem is None:
+            return
+        time.sleep(_RESUME_AGAIN_SECONDS)
+    raise SwitchoverError(
+        f"{database} may be paused still, and its clients wait; `RESUME {database}` on the console ends that: {problem}"
+    ) from problem
+
+
+def _ask_to_resume(connect: t.Callable[[], Console], database: str) -> t.Optional[ConsoleError]:
+    """Resume it unless it goes on already, and return why not."""
+    try:
+        # On a session of its own, since the one that paused may wait for an answer still.
+        console = connect()
+        if _look(console, database).paused:
+            console.ask(f'RESUME "{database}"')
+    except ConsoleError as error:
+        return error
+    return None
 
 
 def _look(console: Console, database: str) -> Database:

@@ -12,7 +12,9 @@ version_added: "0.3.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Pauses a database, waits until PgBouncer's follower leads it to O(target_address), and resumes it. It is resumed in any case, also when nothing moved.
+  - Pauses a database, waits until PgBouncer's follower leads it to O(target_address), and resumes it. It is resumed in any case, also when nothing moved,
+    and at once when the module is told to end (SIGTERM, SIGHUP). Nothing of a module that is killed (SIGKILL) resumes it.
+  - Run it detached (C(async), C(poll=1)), so that clients wait for the other primary also when the run or its connection has ended.
   - Runs on PgBouncer's host, as root or as the account that PgBouncer runs as, while M(escala.ha.postgresql_switchover) waits on the primary.
   - When transactions do not end within O(stall_seconds), clients go on as before and the task fails.
 options:
@@ -56,6 +58,8 @@ EXAMPLES = r"""
 - name: Have clients wait until db2 takes writes
   escala.ha.pgbouncer_hold:
     target_address: 192.0.2.32
+  async: 60
+  poll: 1
 """
 
 RETURN = r"""

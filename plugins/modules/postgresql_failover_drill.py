@@ -13,7 +13,8 @@ author:
   - The escala.ha contributors (@escala)
 description:
   - Works beside M(escala.ha.postgresql_ledger), which measures in the same folder on the same host.
-  - With O(state=steady) it waits until rows are acknowledged one after the other. With O(state=marked) it notes that something happens now; the
+  - With O(state=cleared), before the measurement is started, it removes what an earlier drill left in the folder, but for its report. With
+    O(state=steady) it waits until rows are acknowledged one after the other from now on. With O(state=marked) it notes that something happens now; the
     first mark is the fault. With O(state=concluded) it waits until rows are acknowledged again, ends the measurement, looks for every acknowledged row
     through the pool and on every node, and writes C(report.json), C(report.txt) and C(report.html) into the folder.
   - RTO is the longest time between two acknowledged rows around the fault. RPO are acknowledged rows that are missing at the end, the detector's too.
@@ -24,7 +25,7 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [steady, marked, concluded]
+    choices: [cleared, steady, marked, concluded]
     required: true
   what:
     description: What happens, for the timeline and as the name of the drill.
@@ -70,6 +71,15 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Begin with an empty folder, and measure in it in the background after that
+  escala.ha.postgresql_failover_drill:
+    state: cleared
+    directory: /srv/drills/today
+    pool_address: 192.0.2.21
+    nodes: {db1: 192.0.2.31, db2: 192.0.2.32, db3: 192.0.2.33}
+    password: "{{ secret_postgresql_probe_password }}"
+    ca_file: /srv/inventory/.state/pki/ca.pem
+
 - name: Judge it
   escala.ha.postgresql_failover_drill:
     state: concluded
@@ -126,7 +136,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **DRILL_ARGUMENTS,
-            "state": {"type": "str", "choices": ["steady", "marked", "concluded"], "required": True},
+            "state": {"type": "str", "choices": ["cleared", "steady", "marked", "concluded"], "required": True},
             "what": {"type": "str", "default": "fault"},
             "rto_seconds": {"type": "float"},
             "rpo_rows": {"type": "int", "default": 0},

@@ -22,12 +22,12 @@ _WITHIN_TASK_SECONDS = 1.0
 
 @contextlib.contextmanager
 def killed_at_the_end(
-    name: str, *arguments: str, output: Path = Path(os.devnull), strategy: str = "linear"
+    name: str, *arguments: str, output: Path = Path(os.devnull), strategy: str = "linear", with_workers: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that is under way while the block lasts, and killed with all that it started when the block ends.
+    """A run that is under way while the block lasts, and killed when the block ends.
 
-    Without Mitogen, which would end the module under way as well: Ansible's own goes on alone to its end, beside what is run next. A story about
-    that end names the strategy.
+    Without Mitogen, which would end the module under way as well: Ansible's own goes on alone to its end, beside what is run next. So does the
+    worker that waits for it, a session of its own; with_workers all goes in one moment, as when the controller has no power any more.
     """
     command, environment, folder = command_of(name, *arguments)
     environment["ANSIBLE_STRATEGY"] = strategy
@@ -38,9 +38,30 @@ def killed_at_the_end(
     try:
         yield run
     finally:
+        # Whose parent is gone has none by which it would be found.
+        workers = _started_by(run.pid) if with_workers else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         run.wait()
+
+
+def _started_by(process: int) -> list[int]:
+    """All that a process has started and that runs, and what that has started."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may have spaces and brackets itself.
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found: list[int] = []
+    new = [process]
+    while new:
+        new = [child for parent in new for child in children.get(parent, [])]
+        found += new
+    return found
 
 
 def chance() -> random.Random:
@@ -50,11 +71,16 @@ def chance() -> random.Random:
     return random.Random(seed)
 
 
-def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path) -> str:
-    """Run a playbook, kill it within a task that chance chooses among those of a check, and return which it was."""
-    checked = playbook(name, *arguments, "--check")
-    assert checked.returncode == 0, checked.stdout[-3000:]
-    number = by.randrange(len(_tasks(checked.stdout)))
+def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path, among: int = 0) -> str:
+    """Run a playbook, kill it within a task that chance chooses, and return which it was.
+
+    The choice is among the tasks of a check, or among the first so many, which spares a check that would take its time.
+    """
+    if not among:
+        checked = playbook(name, *arguments, "--check")
+        assert checked.returncode == 0, checked.stdout[-3000:]
+        among = len(_tasks(checked.stdout))
+    number = by.randrange(among)
     pause = by.uniform(0, _WITHIN_TASK_SECONDS)
     with killed_at_the_end(name, *arguments, output=output) as run:
         eventually(

@@ -58,7 +58,6 @@ def server(back_to_ours: None, target: Target, tmp_path: Path) -> Iterator[AcmeS
         yield server
 
 
-@pytest.mark.either_engine
 def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed(
     lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ def test_a_run_that_is_killed_at_any_task_is_made_good_by_the_next(
         at = measurement.mark("a run that is killed")
         # So that there is something to change, and to be halfway through.
         change = (*where, "--extra-vars", '{"postgresql_settings": {"log_min_duration_statement": "900ms"}}')
-        kill_at_a_task(PLAYBOOK, *change, by=chance(), output=output / "killed.log")
+        kill_at_a_task(PLAYBOOK, *change, by=chance(), output=output / "killed.log", among=65)
         again = playbook(PLAYBOOK, *change)
         assert again.returncode == 0, again.stdout[-3000:]
         whole_cluster.wait_until_whole()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import playbook
+from tests.lab.interrupted import killed_at_the_end
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster, wait_until
 
@@ -17,6 +18,10 @@ TIMES = 3
 TIMES_IN_A_SOAK = 10
 # Clients that wait through a switchover, as the application's do.
 PATIENT_SECONDS = 10.0
+# How long a pool may wait for a transaction in the story that ends it itself; a run on a busy machine must come so far in that time.
+LONG_STALL_SECONDS = 90.0
+# From the end of that transaction: 8 s at most for another primary, and what looking takes.
+RESUMED_SECONDS = 20.0
 
 pytestmark = pytest.mark.etapa_3
 
@@ -52,6 +57,51 @@ def test_no_transaction_fails_one_switchover_after_the_other(
     assert found.report["rpo_rows"] == 0
     assert found.report["double_writer_seconds"] == 0
     assert found.writers()[0] == began_with
+
+
+def paused(cluster: Cluster, host: str) -> bool:
+    """Whether the clients of an application host wait."""
+    [row] = [row for row in cluster.ask_pooler(host, "SHOW DATABASES") if row["name"] == "app"]
+    return row["paused"] == "1"
+
+
+@pytest.mark.parametrize("strategy", ["linear", "mitogen_linear"])
+def test_nobody_waits_any_more_when_the_controller_was_lost_in_the_middle(
+    whole_cluster: Cluster, output: Path, strategy: str
+) -> None:
+    host, log = next(iter(whole_cluster.pools)), output / "killed.log"
+    stall = ("--extra-vars", f"switchover_stall_seconds={widened(LONG_STALL_SECONDS)}")
+    busy = whole_cluster.connect(host, "escala_probe")(5)
+    try:
+        with whole_cluster.measuring(output) as measurement:
+            at = measurement.mark(f"a switchover by {strategy}")
+            # The pool is paused until this transaction ends, so the run is lost neither before that nor after it.
+            busy.execute("BEGIN", limit_seconds=5)
+            busy.execute("SELECT txid_current()", limit_seconds=5)
+            with killed_at_the_end("switchover.yml", *stall, strategy=strategy, with_workers=True, output=log) as run:
+                eventually(
+                    f"the clients of {host} wait",
+                    lambda: run.poll() is not None or paused(whole_cluster, host),
+                    within=LONG_STALL_SECONDS - 10,
+                )
+                assert run.poll() is None, log.read_text()[-3000:]
+            measurement.mark("the controller is lost")
+            busy.execute("COMMIT", limit_seconds=5)
+            eventually(
+                "nobody waits at any pool",
+                lambda: not any(paused(whole_cluster, pool) for pool in whole_cluster.pools),
+                within=RESUMED_SECONDS,
+            )
+            whole_cluster.wait_acknowledged(measurement, measurement.mark("nobody waits"))
+            whole_cluster.wait_until_whole()
+        found = whole_cluster.judge(measurement, output, f"a switchover by {strategy} whose controller is lost", at)
+        assert found.report["rpo_rows"] == 0
+        assert found.report["double_writer_seconds"] == 0
+    finally:
+        busy.close()
+        for pool in whole_cluster.pools:
+            if paused(whole_cluster, pool):
+                whole_cluster.ask_pooler(pool, 'RESUME "app"')
 
 
 def test_a_transaction_that_is_older_than_clients_may_wait_refuses_it(whole_cluster: Cluster, output: Path) -> None:

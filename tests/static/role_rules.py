@@ -222,3 +222,26 @@ def _loops_show_no_secret(tree: Tree) -> Iterator[str]:
                 picked = "json_query(" in loop and not _SECRET.search(loop.partition("json_query(")[2])
                 if not task.get("no_log") and not picked and any(name in loop for name in secret):
                     yield f"{file}: the task {task.get('name')!r} loops over {loop}"
+
+
+_ASYNC = "[{name: go on, command: sleep 9, async: 60, poll: 0}]"
+
+
+@rule(
+    "what goes on beside a run is begun by Ansible's own strategy: Mitogen's lets a module wait for ever for what it imports",
+    {"playbooks/go.yml": f"- hosts: all\n  tasks: {_ASYNC}"},
+    {"playbooks/go.yml": f"- hosts: all\n  strategy: free\n  tasks:\n    - block: {_ASYNC}"},
+    {"roles/web/tasks/main.yml": _ASYNC},
+)
+def _async_is_ansible_s_own(tree: Tree) -> Iterator[str]:
+    for file in tree.files("playbooks/*.yml"):
+        plays = [one for one in tree.yaml(file) if "hosts" in one] if isinstance(tree.yaml(file), list) else []
+        for play in plays:
+            parts = [play.get(part) for part in ("pre_tasks", "tasks", "post_tasks", "handlers")]
+            beside = any("async" in task for tasks in parts for task in _every_task(tasks))
+            if beside and play.get("strategy") != "ansible.builtin.linear":
+                yield f"{file}: the play {play.get('name')!r} has a task with async and no strategy: ansible.builtin.linear"
+    for file in tree.files("roles/*/tasks/*.yml"):
+        # A role does not know which play has it.
+        if any("async" in task for task in _every_task(tree.yaml(file))):
+            yield f"{file}: a role has a task with async"

@@ -77,6 +77,19 @@ def test_the_health_endpoint_answers_on_the_loopback_address_only(host, edge):
     assert not host.socket("tcp://0.0.0.0:8404").is_listening
 
 
+def test_an_authority_finds_its_challenge_without_tls(host, edge):
+    """By HAProxy the way leads through the nginx that has the files."""
+    file = "/var/lib/escala/acme/a-token"
+    host.check_output(f"echo an answer > {file}")
+    try:
+        answer = edge.ask("/.well-known/acme-challenge/a-token", scheme="http").stdout
+    finally:
+        host.check_output(f"rm {file}")
+    assert answer.split()[1] == "200", answer
+    assert answer.rstrip().endswith("an answer"), answer
+    assert edge.headers("/.well-known/acme-challenge/a-token", scheme="http")["status"] == "404"
+
+
 def test_the_key_is_readable_by_root_only(host):
     key = host.file("/etc/ssl/escala/edge.key")
     assert (key.user, key.group, key.mode) == ("root", "root", 0o640)

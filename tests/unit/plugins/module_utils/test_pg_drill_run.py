@@ -170,10 +170,95 @@ def test_every_way_verifies_whom_it_leads_to(monkeypatch):
     assert "host='192.0.2.31' port='5432'" in made[1][0]
 
 
+def steady(directory, passing, settle_seconds=0.0):
+    options = {**OPTIONS, "state": "steady", "directory": str(directory), "settle_seconds": settle_seconds}
+    return run.act(options, passing.clock, passing.sleep)
+
+
 def test_a_drill_that_is_not_steady_says_what_was_tried_last(tmp_path):
     written(tmp_path, [Try("ledger", 1, 1.0, 1.1, "failed", None, "no such database")])
     with pytest.raises(ValueError, match="no such database"):
-        run.act({**OPTIONS, "state": "steady", "directory": str(tmp_path), "settle_seconds": 0.0})
+        steady(tmp_path, Time())
+
+
+def test_rows_of_an_earlier_drill_do_not_make_this_one_steady(tmp_path):
+    passing = Time()
+    passing.now = 100.0
+    written(tmp_path, [*rows_every_50_ms(50), Try("ledger", 41, 60.0, 60.1, "failed", None, "of the earlier one")])
+    with pytest.raises(ValueError, match="within 5 s, and none was tried"):
+        steady(tmp_path, passing, 5.0)
+    written(tmp_path, rows_every_50_ms(50))
+    with pytest.raises(ValueError, match="none was tried"):
+        steady(tmp_path, passing, 5.0)
+
+    def sleep(seconds):
+        passing.now += seconds
+        if passing.now > 115:
+            written(tmp_path, rows_every_50_ms(113))
+
+    options = {**OPTIONS, "state": "steady", "directory": str(tmp_path), "settle_seconds": 30.0}
+    assert run.act(options, passing.clock, sleep)["msg"] == "rows are acknowledged one after the other"
+    assert passing.now == pytest.approx(115.2, abs=0.3)
+
+
+def left_by_an_earlier_drill(directory):
+    """Fill a folder with a whole drill, long over."""
+    directory.mkdir()
+    written(directory, rows_every_50_ms(1))
+    run.mark(str(directory), "the earlier fault", lambda: 2.0)
+    for name in ("run", "ended"):
+        (directory / name).write_text("earlier")
+    for name in ("stop", "report.json"):
+        (directory / name).write_text("")
+
+
+def test_a_folder_is_cleared_of_all_but_the_report(tmp_path):
+    left_by_an_earlier_drill(tmp_path / "drill")
+    for _time in range(2):
+        run.act({**OPTIONS, "state": "cleared", "directory": str(tmp_path / "drill")})
+        assert [each.name for each in (tmp_path / "drill").iterdir()] == ["report.json"]
+    run.act({**OPTIONS, "state": "cleared", "directory": str(tmp_path / "not there")})
+
+
+def test_a_drill_in_the_folder_of_an_earlier_one_is_about_its_own_fault(tmp_path, monkeypatch):
+    database, directory = Database(), tmp_path / "drill"
+    found = run.Ways(database.connect, {"db1": database.connect})
+    monkeypatch.setattr(run, "ways", lambda options: found)
+    options = {**OPTIONS, "directory": str(directory), "settle_seconds": 20.0}
+    left_by_an_earlier_drill(directory)
+    run.act({**options, "state": "cleared"})
+    begun = threading.Event()
+
+    def measure():
+        begun.wait(5)
+        run.measure(str(directory), found, 60.0, 1.0)
+
+    # What measures comes late: only once somebody waits for it.
+    measuring = threading.Thread(target=measure, daemon=True)
+    measuring.start()
+    run.act({**options, "state": "steady"}, sleep=lambda seconds: begun.set() or measuring.join(seconds))
+    run.act({**options, "state": "marked", "what": "this one's fault"})
+    limits = {"rto_seconds": None, "rpo_rows": 0, "double_writer_seconds": 0}
+    concluded = run.act(
+        {**options, "state": "concluded", "what": "this", "lasts_seconds": 0.5, "rejoin_seconds": 5, **limits}
+    )
+    measuring.join(5)
+    assert [each["what"] for each in concluded["report"]["marks"]] == ["this one's fault"]
+    assert concluded["passed"]
+
+
+def test_a_measurement_that_was_left_alone_does_not_end_another_in_its_folder(tmp_path):
+    database, directory = Database(), tmp_path / "drill"
+    found = run.Ways(database.connect, {})
+    measuring = threading.Thread(target=run.measure, args=(str(directory), found, 60.0, 1.0), daemon=True)
+    measuring.start()
+    assert run.wait_settled(str(directory), 0.0, 20.0)
+    run.clear(str(directory))
+    (directory / "run").write_text("another")
+    (directory / "stop").write_text("")
+    measuring.join(10)
+    assert not measuring.is_alive()
+    assert not (directory / "ended").exists()
 
 
 def test_nodes_are_waited_for_until_each_has_answered_or_the_time_is_over():

@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_switchover as switchover
@@ -184,6 +186,66 @@ def test_clients_go_on_when_transactions_do_not_end():
     with pytest.raises(SwitchoverError, match="was not paused within 3 s, and goes on"):
         held(pooler)
     assert not pooler.paused
+
+
+class Told(Pooler):
+    """A pooler at which the process is told to end: once at a look while clients wait, and once more while they are let go on."""
+
+    def __init__(self, number, while_pausing=False):
+        super().__init__(moves_after=10_000)
+        self.number, self.while_pausing, self.told = number, while_pausing, 0
+
+    def ask(self, command, limit_seconds=2.0):
+        if command.startswith("RESUME") or (self.looks == 3 and not self.told):
+            self._tell()
+        return super().ask(command)
+
+    def end(self, limit_seconds):
+        if self.while_pausing:
+            self._tell()
+        return []
+
+    def _tell(self):
+        self.told += 1
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("while_pausing", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_clients_go_on_when_the_run_is_gone(number, while_pausing):
+    pooler, before = Told(number, while_pausing), signal.getsignal(number)
+    with pytest.raises(
+        SwitchoverError, match=r"app goes on before it was led to 192\.0\.2\.2: it was told to end, by SIG"
+    ):
+        held(pooler)
+    assert (pooler.paused, pooler.told) == (False, 2)
+    assert pooler.said == ['PAUSE "app"', 'RESUME "app"']
+    assert signal.getsignal(number) is before
+
+
+class Deaf(Pooler):
+    """A pooler that does not answer so many times when clients are to go on."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def ask(self, command, limit_seconds=2.0):
+        if command.startswith("RESUME") and self.times:
+            self.times -= 1
+            raise ConsoleError("limit", "PgBouncer's console did not answer in time")
+        return super().ask(command)
+
+
+def test_a_pooler_that_does_not_answer_is_asked_again_to_let_clients_go_on():
+    pooler = Deaf(times=4)
+    assert held(pooler).moved
+    assert not pooler.paused
+
+
+def test_a_pool_that_cannot_be_resumed_is_said_to_be_one():
+    with pytest.raises(SwitchoverError, match="app may be paused still, .* `RESUME app` on the console ends that"):
+        held(Deaf(times=5))
 
 
 def test_what_somebody_else_paused_is_left_alone():

@@ -1,6 +1,10 @@
+import json
+
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_drill_run
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import NodeState, Promise
+from ansible_collections.escala.ha.plugins.modules import pg_guard_degrade
 
 WHERE = {"pool_address": "192.0.2.21", "nodes": {"db1": "192.0.2.31"}, "password": "x", "ca_file": "/ca.pem"}
 
@@ -75,3 +79,65 @@ def test_a_switchover_without_a_primary_says_why(run_module):
 def test_a_node_without_a_guard_degrades_nothing(run_module):
     result = run_module("pg_guard_degrade", {"without": ["db2"]})
     assert result["failed"]
+
+
+@pytest.fixture
+def guard(tmp_path, monkeypatch):
+    """Put a program in the guard's place that has this state, and return what it was asked beside that."""
+
+    def says(state, primary, answer="goes on", code=0):
+        program, asked = tmp_path / "escala-pg-guard", tmp_path / "asked"
+        status = json.dumps({**state.to_json(), "primary": primary})
+        program.write_text(
+            f"#!/bin/sh\nif [ $1 = status ]; then echo '{status}'; exit 0; fi\necho $* >> {asked}\necho '{answer}'\nexit {code}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setattr(pg_guard_degrade, "PROGRAM", str(program))
+        return lambda: asked.read_text().splitlines() if asked.exists() else []
+
+    return says
+
+
+STANDBY = NodeState("db2", "standby", timeline=3, joined=True)
+
+
+@pytest.mark.parametrize("accept_loss", [False, True])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_standby_that_hears_the_primary_leaves_it_to_that_one(run_module, guard, accept_loss, check_mode):
+    asked = guard(STANDBY, "db1")
+    result = run_module("pg_guard_degrade", {"without": ["db3"], "accept_loss": accept_loss}, check_mode)
+    assert (result.get("failed", False), result["changed"]) == (False, False)
+    assert result["msg"] == "db1 is the primary, so this is for it to do; nothing is done on db2"
+    assert asked() == []
+
+
+def test_the_primary_takes_them_out_itself(run_module, guard):
+    asked = guard(STANDBY._replace(role="primary", writable=True), "db2")
+    result = run_module("pg_guard_degrade", {"without": ["db3"]})
+    assert (result["changed"], result["msg"], asked()) == (True, "goes on", ["degrade --without db3"])
+
+
+def test_a_primary_that_is_to_be_taken_out_and_lives_is_refused_on_every_other(run_module, guard):
+    asked = guard(STANDBY, "db1")
+    result = run_module("pg_guard_degrade", {"without": ["db1", "db3"], "accept_loss": True})
+    assert result["failed"]
+    assert result["msg"].startswith("Nothing was changed: db1 is heard")
+    assert asked() == []
+
+
+@pytest.mark.parametrize(("promise", "failed"), [(Promise(3, "db2"), False), (Promise(3, "db1"), True)])
+def test_without_a_primary_the_last_one_goes_on_and_another_only_by_an_operators_word(
+    run_module, guard, promise, failed
+):
+    asked = guard(STANDBY._replace(promise=promise), None)
+    result = run_module("pg_guard_degrade", {"without": ["db1", "db3"]})
+    assert result.get("failed", False) == failed
+    assert bool(asked()) != failed
+    accepted = run_module("pg_guard_degrade", {"without": ["db1", "db3"], "accept_loss": True})
+    assert (accepted["changed"], asked()[-1]) == (True, "degrade --without db1 db3")
+
+
+def test_what_the_guard_refuses_is_said(run_module, guard):
+    guard(STANDBY._replace(promise=Promise(3, "db2")), None, "db1 is the primary: ask on db1", code=1)
+    result = run_module("pg_guard_degrade", {"without": ["db3"]})
+    assert result["msg"] == "The guard refused: db1 is the primary: ask on db1"
