@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import select
 import time
@@ -247,20 +248,58 @@ def parse_version(rows: t.Sequence[Row]) -> str:
     return version.split()[0]
 
 
-def pending_restart(configuration: str, shown: t.Iterable[Row]) -> t.List[str]:
+def pending_restart(configuration: str, shown: t.Sequence[Row]) -> t.List[str]:
     """The settings in a configuration file that PgBouncer would take only at a start, and runs without; `shown` is SHOW CONFIG."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=(";", "#"))
+    running = {_word(row, "key"): _word(row, "value") for row in shown if row.get("changeable") == "no"}
+    wanted = _settings(configuration)
+    return sorted(key for key, value in wanted.items() if key in running and not _is_same(value, running[key]))
+
+
+def not_taken(configuration: str, shown: t.Sequence[Row]) -> t.List[str]:
+    """What of a configuration file a reload should have put in force and did not, each with why; `shown` is SHOW CONFIG.
+
+    A line that PgBouncer cannot read ends a reload there: what comes after it has its default then, and a start does not come about.
+    """
+    running = {_word(row, "key"): (_word(row, "value"), row.get("changeable") != "no") for row in shown}
+    found = []
+    # First what must be a mistake: the others may only come after it in the file.
+    for key, value in sorted(_settings(configuration).items(), key=lambda setting: (setting[0] in running, setting)):
+        if key not in running:
+            found.append(f"{key} = {value} (it knows no such setting)")
+            continue
+        current, changeable = running[key]
+        if changeable and not _is_same(value, current):
+            found.append(f"{key} = {value} (it runs with {current or 'nothing'})")
+    return found
+
+
+def _settings(configuration: str) -> t.Dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",), comment_prefixes=(";", "#"))
+    # Names count as they are written.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     # The file includes others with lines that are not the parser's; whatever they hold, it is no setting.
     lines = [line for line in configuration.splitlines() if not line.startswith("%include")]
     parser.read_string("\n".join(lines))
-    wanted = dict(parser.items("pgbouncer")) if parser.has_section("pgbouncer") else {}
-    running = {_word(row, "key"): _word(row, "value") for row in shown if row.get("changeable") == "no"}
-    return sorted(key for key, value in wanted.items() if key in running and running[key] != _as_shown(key, value))
+    return dict(parser.items("pgbouncer")) if parser.has_section("pgbouncer") else {}
 
 
-def _as_shown(key: str, value: str) -> str:
-    # A mode is written in octal digits and shown in decimal ones.
-    return str(int(value, 8)) if key == "unix_socket_mode" else value
+def _is_same(written: str, shown: str) -> bool:
+    """Whether a setting as it is written is the one that is shown: words in any case, numbers in any notation, a home for its `~`."""
+    if written.startswith("~"):
+        return shown.endswith(written.partition("/")[2])
+    return written.lower() == shown.lower() or bool(_numbers(written) & _numbers(shown))
+
+
+def _numbers(text: str) -> t.Set[str]:
+    """What a text is as a number, and as C reads one that begins with 0: a mode is written in octal digits and shown in decimal ones."""
+    readings: t.List[t.Callable[[str], float]] = [float]
+    if text.startswith("0"):
+        readings.append(lambda digits: int(digits, 16 if digits[1:2] in ("x", "X") else 8))
+    found = set()
+    for read in readings:
+        with contextlib.suppress(ValueError):
+            found.add(f"{read(text):g}")
+    return found
 
 
 def _word(row: Row, name: str) -> str:
@@ -283,6 +322,7 @@ class Shows(t.Protocol):
 
 def observe(console: Shows, configuration: str = "") -> t.Dict[str, t.Any]:
     """What pgbouncer_info returns; raises ConsoleError, and ValueError for what is not understood."""
+    settings = console.ask("SHOW CONFIG")
     return {
         "version": parse_version(console.ask("SHOW VERSION")),
         "databases": [
@@ -290,11 +330,13 @@ def observe(console: Shows, configuration: str = "") -> t.Dict[str, t.Any]:
         ],
         "pools": [found._asdict() for found in parse_pools(console.ask("SHOW POOLS"))],
         "servers": [found._asdict() for found in parse_servers(console.ask("SHOW SERVERS"))],
-        "pending_restart": pending_restart(configuration, console.ask("SHOW CONFIG")),
+        "pending_restart": pending_restart(configuration, settings),
+        "not_taken": not_taken(configuration, settings),
         "problem": None,
     }
 
 
 def unobserved(problem: str) -> t.Dict[str, t.Any]:
     """The same shape when the console could not be asked, and why."""
-    return {"version": None, "databases": [], "pools": [], "servers": [], "pending_restart": [], "problem": problem}
+    lists: t.Dict[str, t.Any] = {name: [] for name in ("databases", "pools", "servers", "pending_restart", "not_taken")}
+    return {"version": None, **lists, "problem": problem}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_programs
-short_description: Have the code of the collection's daemons on a host
+short_description: Have the code of the collection's programs on a host
 version_added: "0.3.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - The guard of a PostgreSQL node and the follower beside a pooler are made of this collection's own code. This module carries what they import, as every
-    module does, and leaves it on the host as a library.
+  - The guard of a PostgreSQL node, the follower beside a pooler and what tries a pooler's configuration are made of this collection's own code. This
+    module carries what they import, as every module does, and leaves it on the host as a library.
   - M(ansible.builtin.copy) would take a run of its own for each of some thirty files, and a list of them that grows old.
 options:
   directory:
@@ -49,7 +49,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service, _pg_guard
+from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service, _pg_guard, _pgbouncer_trial
 from ansible_collections.escala.ha.plugins.module_utils._host_programs import Library, sources
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={"directory": {"type": "path", "default": "/usr/lib/escala"}}, supports_check_mode=True
     )
-    library = Library(module.params["directory"], sources([_pg_guard, _pg_follow_service]))
+    library = Library(module.params["directory"], sources([_pg_guard, _pg_follow_service, _pgbouncer_trial]))
     try:
         written, removed = library.differences()
         if not module.check_mode:

@@ -25,7 +25,7 @@ options:
     type: int
     default: 6432
   configuration:
-    description: The configuration file, to say in RV(pending_restart) what of it PgBouncer runs without.
+    description: The configuration file, to say in RV(pending_restart) and RV(not_taken) what of it PgBouncer runs without.
     type: path
   timeout_seconds:
     description: How long one answer may take.
@@ -109,6 +109,14 @@ pending_restart:
   type: list
   elements: str
   sample: []
+not_taken:
+  description:
+    - What of O(configuration) a reload should have put in force and did not, each with why.
+    - PgBouncer's log alone says so at a reload, and with most of it PgBouncer would not start.
+  returned: always
+  type: list
+  elements: str
+  sample: ["max_prepared_statments = 300 (it knows no such setting)"]
 problem:
   description: Why PgBouncer could not be asked, or null.
   returned: always

@@ -71,16 +71,16 @@ class Cluster:
         return subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
 
     def connect(
-        self, node: str, user: str = "escala_monitor", password: str = "", ca_file: Path | None = None
+        self, node: str, user: str = "escala_monitor", password: str | None = None, ca_file: Path | None = None
     ) -> Connect:
-        """A way to PostgreSQL on a node, or to PgBouncer on an application host."""
+        """A way to PostgreSQL on a node, or to PgBouncer on an application host; with an empty password it has none to show."""
         secret = {"escala_monitor": "monitor", "escala_probe": "probe"}.get(user, "")
         info = conninfo(
             host=self.nodes.get(node) or self.pools[node],
             port=5432 if node in self.nodes else 6432,
             dbname="app",
             user=user,
-            password=password or self.secrets[f"secret_postgresql_{secret}_password"],
+            password=self.secrets[f"secret_postgresql_{secret}_password"] if password is None else password,
             sslmode="verify-full",
             sslrootcert=ca_file or self.ca_file,
             gssencmode="disable",

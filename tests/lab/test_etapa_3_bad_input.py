@@ -135,11 +135,36 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_changes(
     assert cluster.primary()
 
 
-@pytest.mark.parametrize("password", ["wrong", ""], ids=["wrong", "none"])
-def test_a_wrong_password_opens_neither_a_node_nor_the_pool(cluster: Cluster, password: str) -> None:
+@pytest.mark.parametrize(
+    ("password", "said"),
+    # Who has none is asked for it, and has nothing to answer.
+    [("wrong", "(password|SASL) authentication failed"), ("", "no password supplied")],
+    ids=["wrong", "none"],
+)
+def test_neither_a_node_nor_the_pool_is_opened_without_the_password(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, password: str, said: str
+) -> None:
+    # libpq would take one from there.
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
     for place in (*cluster.nodes, *cluster.pools):
-        with pytest.raises(Refused, match="password|SASL|authentication"):
-            cluster.connect(place, "escala_probe", password or " ")(5)
+        with pytest.raises(Refused, match=said):
+            cluster.connect(place, "escala_probe", password)(5)
+
+
+def test_a_setting_that_the_pooler_does_not_know_is_refused_while_it_runs_with_the_old_ones(cluster: Cluster) -> None:
+    look = "sha256sum /etc/pgbouncer/pgbouncer.ini; systemctl show --property=MainPID,StateChangeTimestampMonotonic pgbouncer"
+    before = {host: cluster.lab.on(host, look) for host in cluster.pools}
+    wrong = json.dumps({"pgbouncer_settings": {"max_prepared_statments": 300}})
+    done = playbook("etapa_3_postgresql.yml", "--extra-vars", wrong)
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "PgBouncer would not start with this configuration" in said
+    assert "unknown parameter: pgbouncer/max_prepared_statments" in said
+    # Neither loaded nor started anew, and the second host was not come to.
+    assert {host: cluster.lab.on(host, look) for host in cluster.pools} == before
+    failed = re.findall(r"^(\S+) +: ok=\d+ .* failed=1", done.stdout, re.MULTILINE)
+    assert failed == [next(iter(cluster.pools))]
 
 
 def test_a_server_with_a_certificate_of_somebody_else_is_not_spoken_to(cluster: Cluster, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_it_is_refused_on_a_cluster_that_is_not_whole(whole_cluster: Cluster, ou
     assert whole_cluster.primary() == primary
 
 
-def test_a_killed_postmaster_costs_no_row_and_at_most_5_s(whole_cluster: Cluster, output: Path) -> None:
+def test_a_killed_postmaster_costs_no_row_and_at_most_5_s_and_the_next_drill_in_its_folder_knows_nothing_of_it(
+    whole_cluster: Cluster, output: Path
+) -> None:
     old = whole_cluster.primary()
     code, said = drill(output, "drill_fault=postmaster_killed", CONFIRMED)
     assert code == 0, said[-3000:]
@@ -54,28 +56,18 @@ def test_a_killed_postmaster_costs_no_row_and_at_most_5_s(whole_cluster: Cluster
     assert (output / "drill/report.html").exists()
     whole_cluster.wait_until_whole()
 
-
-def test_a_drill_in_the_folder_of_an_earlier_one_is_judged_by_its_own_rows(
-    whole_cluster: Cluster, output: Path
-) -> None:
-    primary = whole_cluster.primary()
-    log = output / "drill/log.jsonl"
-    for target in whole_cluster.others(primary):
-        begun = time.monotonic()
-        # How long it took is not what this story is about.
-        wanted = ("drill_fault=standby_down", f"drill_target={target}", "drill_rto_seconds=10")
-        code, said = drill(output, *wanted, CONFIRMED)
-        assert code == 0, said[-3000:]
-        report = json.loads((output / "drill/report.json").read_text())
-        assert report["passed"]
-        assert report["fault"] == f"{target}: standby_down"
-        assert [mark["what"] for mark in report["marks"]] == [f"{target}: standby_down"]
-        # It waited for rows of its own, about two seconds of them, before the fault.
-        assert report["fault_at_seconds"] > 1
-        tries = [json.loads(line) for line in log.read_text().splitlines()]
-        assert min(one["begun"] for one in tries if "begun" in one) > begun
-        whole_cluster.wait_until_whole()
-    assert whole_cluster.primary() == primary
+    begun = time.monotonic()
+    # How long it takes is not what the second is about.
+    code, said = drill(output, "drill_fault=standby_down", "drill_rto_seconds=10", CONFIRMED)
+    assert code == 0, said[-3000:]
+    report = json.loads((output / "drill/report.json").read_text())
+    assert report["fault"].endswith(": standby_down")
+    assert [mark["what"] for mark in report["marks"]] == [report["fault"]]
+    # It waited for rows of its own, about two seconds of them, before the fault.
+    assert report["fault_at_seconds"] > 1
+    tries = [json.loads(line) for line in (output / "drill/log.jsonl").read_text().splitlines()]
+    assert min(each["begun"] for each in tries) > begun
+    whole_cluster.wait_until_whole()
 
 
 def test_what_misses_its_limit_fails(whole_cluster: Cluster, output: Path) -> None:

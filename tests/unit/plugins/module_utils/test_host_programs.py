@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service, _pg_guard
+from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service, _pg_guard, _pgbouncer_trial
 from ansible_collections.escala.ha.plugins.module_utils._host_programs import Library, sources
 
 
 @pytest.fixture(scope="module")
 def found():
-    return sources([_pg_guard, _pg_follow_service])
+    return sources([_pg_guard, _pg_follow_service, _pgbouncer_trial])
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def brought(library):
     return library
 
 
-@pytest.mark.parametrize("program", ["_pg_guard", "_pg_follow_service"])
+@pytest.mark.parametrize("program", ["_pg_guard", "_pg_follow_service", "_pgbouncer_trial"])
 def test_a_program_finds_all_that_it_imports_in_the_library(library, program):
     brought(library)
     where = f"import sys; sys.path.insert(0, {library.directory!r});"

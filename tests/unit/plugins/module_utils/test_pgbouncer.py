@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.escala.ha.plugins.module_utils._pgbouncer import (
     Console,
     ConsoleError,
+    not_taken,
     observe,
     parse_databases,
     parse_pools,
@@ -90,8 +91,46 @@ def test_what_only_a_start_brings_is_told_apart_from_what_a_reload_brings(lines,
     assert pending_restart(text, Recorded("1.24").ask("SHOW CONFIG")) == pending
 
 
+@pytest.mark.parametrize(
+    ("lines", "untaken"),
+    [
+        ("server_login_retry = 0.2\npool_mode = Transaction\ntcp_keepalive = 0x1\nquery_wait_timeout = 10.0", []),
+        ("max_prepared_statments = 300", ["max_prepared_statments = 300 (it knows no such setting)"]),
+        # Names count as they are written.
+        ("Pool_Mode = transaction", ["Pool_Mode = transaction (it knows no such setting)"]),
+        (
+            "pool_mode = transactoin\nstats_users = app",
+            ["pool_mode = transactoin (it runs with transaction)", "stats_users = app (it runs with nothing)"],
+        ),
+        ("default_pool_size = 024", []),
+        ("default_pool_size = 24", ["default_pool_size = 24 (it runs with 20)"]),
+        (
+            "max_client_conn = 2000\nzzz = 1",
+            ["zzz = 1 (it knows no such setting)", "max_client_conn = 2000 (it runs with 100)"],
+        ),
+        # What only a start brings is another list's.
+        ("listen_port = 7777\nunix_socket_mode = 0700", []),
+        ("auth_file = ~/users", []),
+        ("auth_file = ~/others", ["auth_file = ~/others (it runs with /etc/pgbouncer/users)"]),
+        ("; pool_mdoe = x\n# pool_mdoe = x\nlogfile =", ["logfile =  (it runs with /etc/pgbouncer/log)"]),
+    ],
+)
+def test_what_a_reload_did_not_take_is_said_with_why(lines, untaken):
+    text = f"[databases]\n%include /etc/pgbouncer/x.ini\n[pgbouncer]\n{lines}\n"
+    assert not_taken(text, Recorded("1.24").ask("SHOW CONFIG")) == untaken
+
+
+def test_a_setting_of_a_newer_version_is_not_taken_by_an_older_one():
+    text = "[pgbouncer]\nmax_prepared_statements = 200\n"
+    assert not_taken(text, Recorded("1.24").ask("SHOW CONFIG")) == []
+    assert not_taken(text, Recorded("1.18").ask("SHOW CONFIG")) == [
+        "max_prepared_statements = 200 (it knows no such setting)"
+    ]
+
+
 def test_a_file_without_settings_waits_for_nothing(console):
     assert pending_restart("", console.ask("SHOW CONFIG")) == []
+    assert not_taken("", console.ask("SHOW CONFIG")) == []
 
 
 def test_a_number_that_is_none_is_said():

@@ -15,7 +15,7 @@ def files(library):
 def test_an_empty_host_gets_all_and_a_second_run_changes_nothing(run_module, library):
     first = run_module("host_programs", {"directory": str(library)})
     assert (first["changed"], first["removed"]) == (True, [])
-    assert {"_pg_guard.py", "_pg_follow_service.py"} <= set(first["written"])
+    assert {"_pg_guard.py", "_pg_follow_service.py", "_pgbouncer_trial.py"} <= set(first["written"])
     assert {Path(name).name for name in files(library)} == set(first["written"])
     before = files(library)
     second = run_module("host_programs", {"directory": str(library)})

@@ -6,7 +6,12 @@ import pytest
 def test_a_pooler_that_is_not_there_does_not_fail_the_observation(run_module, tmp_path):
     result = run_module("pgbouncer_info", {"socket_directory": str(tmp_path)})
     assert result.get("failed", False) is False
-    assert (result["version"], result["databases"], result["pending_restart"]) == (None, [], [])
+    assert (result["version"], result["databases"], result["pending_restart"], result["not_taken"]) == (
+        None,
+        [],
+        [],
+        [],
+    )
     assert "No such file or directory" in result["problem"]
 
 
