@@ -232,16 +232,17 @@ _ASYNC = "[{name: go on, command: sleep 9, async: 60, poll: 0}]"
     {"playbooks/go.yml": f"- hosts: all\n  tasks: {_ASYNC}"},
     {"playbooks/go.yml": f"- hosts: all\n  strategy: free\n  tasks:\n    - block: {_ASYNC}"},
     {"roles/web/tasks/main.yml": _ASYNC},
+    {"playbooks/tasks/go.yml": _ASYNC},
 )
 def _async_is_ansible_s_own(tree: Tree) -> Iterator[str]:
-    for file in tree.files("playbooks/*.yml"):
-        plays = [one for one in tree.yaml(file) if "hosts" in one] if isinstance(tree.yaml(file), list) else []
-        for play in plays:
+    included = {*tree.files("roles/*/tasks/*.yml"), *tree.files("playbooks/tasks/*.yml")}
+    for file in set(tree.files("playbooks/*.yml")) - included - set(tree.files("playbooks/vars/*.yml")):
+        for play in tree.yaml(file) or []:
             parts = [play.get(part) for part in ("pre_tasks", "tasks", "post_tasks", "handlers")]
             beside = any("async" in task for tasks in parts for task in _every_task(tasks))
             if beside and play.get("strategy") != "ansible.builtin.linear":
                 yield f"{file}: the play {play.get('name')!r} has a task with async and no strategy: ansible.builtin.linear"
-    for file in tree.files("roles/*/tasks/*.yml"):
-        # A role does not know which play has it.
+    for file in included:
+        # They do not know which play has them.
         if any("async" in task for task in _every_task(tree.yaml(file))):
-            yield f"{file}: a role has a task with async"
+            yield f"{file}: what any play may have has a task with async"
