@@ -35,7 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "either_engine: about the balancers' engine, so it is run with each (ESCALA_LOAD_BALANCER_ENGINE)"
     )
+    config.addinivalue_line(
+        "markers", "haproxy_in_soak_only: too long for every run with each engine, so only --soak runs it with HAProxy"
+    )
     config.addinivalue_line("markers", "etapa_3: needs the database cluster, which only larger topologies have")
+    config.addinivalue_line("markers", "first_run: begins with data nodes that no run of an etapa has touched")
     config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
 
 
@@ -50,7 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--soak"):
         items[:] = [item for item in items if item.get_closest_marker("soak")]
     else:
-        items[:] = [item for item in items if not item.get_closest_marker("soak_only")]
+        too_long = {"soak_only"} | ({"haproxy_in_soak_only"} if measurements.ENGINE == "haproxy" else set())
+        items[:] = [item for item in items if not too_long & {mark.name for mark in item.iter_markers()}]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

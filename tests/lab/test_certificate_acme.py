@@ -58,6 +58,9 @@ def server(back_to_ours: None, target: Target, tmp_path: Path) -> Iterator[AcmeS
         yield server
 
 
+@pytest.mark.either_engine
+@pytest.mark.haproxy_in_soak_only
+@pytest.mark.soak(runs=1)
 def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed(
     lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
 ) -> None:

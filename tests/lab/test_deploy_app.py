@@ -15,12 +15,13 @@ import pytest
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab, playbook
-from tests.lab.interrupted import killed_at_the_end
+from tests.lab.interrupted import chance, kill_at_a_task, killed_at_the_end
 from tests.lab.load import BESIDE_A_RUN, running_load
 from tests.lab.measurements import record
 from tests.lab.release import another
 from tests.lab.rotation import away_from, out_of_rotation, watching_rotation
 from tests.lab.target import Target
+from tests.lab.test_bad_input import fingerprints
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
 # A request that was under way when its instance was drained may still be answered; the slowest one says how long that may take.
@@ -79,6 +80,12 @@ def processes(lab: Lab) -> dict[str, str]:
     return {host: lab.on(host, show) for host in lab.group("app_servers")}
 
 
+def changes(output: str) -> set[tuple[str, str]]:
+    """Which host was changed by which task, by what a run printed."""
+    tasks = [task.partition("]") for task in output.split("\nTASK [")[1:]]
+    return {(host, name) for name, _, said in tasks for host in re.findall(r"(?m)^changed: \[(\w+)", said)}
+
+
 def started(lab: Lab, instance: str) -> float:
     """When an instance was started last, in seconds of time.time()."""
     host, _, port = instance.rpartition("-")
@@ -126,6 +133,32 @@ def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_ro
     assert set(re.findall(r"\bchanged=(\d+)", again.stdout)) == {"0"}
     assert processes(lab) == before
     assert {away for _moment, away, _answers in watch.seen} == {frozenset()}
+
+
+@pytest.mark.either_engine
+@pytest.mark.haproxy_in_soak_only
+@pytest.mark.soak(runs=1)
+def test_a_check_says_what_a_release_would_change_and_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    version = new_version()
+    release = another(tmp_path, version)
+    before, running = fingerprints(lab), processes(lab)
+    with watching_rotation(lab, "lb2") as watch:
+        done = playbook("deploy_app.yml", *deploying(release, "--check", "--diff"))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert fingerprints(lab) == before
+    assert processes(lab) == running
+    assert {away for _moment, away, _answers in watch.seen} == {frozenset()}
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+    on_a_host = (
+        "escala.ha.app : Make it the current release",
+        "Every balancer: instances of this host drained",
+        "escala.ha.app : Bring the instances up to date",
+    )
+    would = {(host, name) for host in lab.group("app_servers") for name in on_a_host}
+    would |= {(host, "escala.ha.load_balancer : Make it the current release") for host in lab.group("load_balancers")}
+    assert would <= changes(done.stdout), done.stdout
+    for link in (f"/opt/tenant-app/releases/{version}", f"/srv/frontend/{version}"):
+        assert done.stdout.count(f"+    src: {link}\n") == 2, done.stdout
 
 
 @pytest.mark.soak(runs=3)
@@ -238,6 +271,27 @@ def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: lis
     assert done.returncode == 0, done.stdout[-3000:]
     assert set(releases(lab).values()) == {version}
     assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+
+
+@pytest.mark.either_engine
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=5)
+def test_a_run_that_was_killed_anywhere_is_made_good_by_the_next_and_nobody_notices(
+    lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
+) -> None:
+    version = new_version()
+    deploy = ("deploy_app.yml", *deploying(another(tmp_path, version)))
+    with running_load(target, requests=2_000, rate=BESIDE_A_RUN, save_to=output / "load.json") as load:
+        kill_at_a_task(*deploy, by=chance(), output=output / "killed.log")
+        done = playbook(*deploy)
+    (output / "deploy.log").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert set(releases(lab).values()) == {version}
+    assert out_of_rotation(lab) == {"lb1": [], "lb2": []}
+    assert instances_that_answer(target, 4 * len(instances)) == set(instances)
+    load.result.assert_unharmed()
+    again = playbook(*deploy)
+    assert changes(again.stdout) == set(), again.stdout[-6000:]
 
 
 def test_a_release_that_the_controller_does_not_have_changes_nothing(lab: Lab) -> None:
