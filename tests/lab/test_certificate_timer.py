@@ -33,6 +33,8 @@ def test_the_timer_s_units_are_sound_and_run_the_renewal(tmp_path: Path) -> None
     assert sum(changed(playbook(*arguments).stdout).values()) == 0
 
     service, timer = tmp_path / "escala-renewal-lab.service", tmp_path / "escala-renewal-lab.timer"
+    writable = [line.split()[1:] for line in re.findall(r"(?m)^ReadWritePaths=(.*)$", service.read_text())]
+    assert writable == [sorted(writable[0])]
     verified = _analyze("verify", service, timer)
     assert verified.stdout + verified.stderr == ""
     exposure = re.search(r"exposure level for \S+: ([\d.]+)", _analyze("security", "--offline=true", service).stdout)
@@ -50,6 +52,7 @@ def test_the_timer_s_units_are_sound_and_run_the_renewal(tmp_path: Path) -> None
     ("settings", "said"),
     [
         ({"renewal_timer_user": "nobody-of-that-name"}, "the controller has no such user"),
+        ({"renewal_timer_user": "nobody"}, "and renewal_timer_user is nobody, who would write there in vain"),
         (
             {"renewal_timer_user": "root", "renewal_timer_vault_password_file": "/nowhere/vault"},
             "renewal_timer_vault_password_file is /nowhere/vault, which the controller does not have",
