@@ -34,6 +34,11 @@ def ensure(os_name: str, gateway: str) -> Path:
     return fresh
 
 
+def system_of(tree: Path) -> str:
+    """The operating system of a root tree, by its folder's name."""
+    return tree.name.partition("-")[0]
+
+
 def _in_use(tree: Path) -> bool:
     return any(str(tree) in line for path in Path("/proc").glob("[0-9]*/mounts") for line in _lines(path))
 

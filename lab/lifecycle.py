@@ -50,16 +50,14 @@ def up(name: str, fresh: bool = False) -> None:
     network.ensure(wanted)
     mirror.start_cache(wanted.gateway)
     inventory.ensure_keys(wanted)
-    for operating_system in {host.os for host in wanted.hosts.values()}:
-        tree = image.ensure(operating_system, wanted.gateway)
-        for host in wanted.hosts.values():
-            if host.os == operating_system:
-                saved.layers.setdefault(host.name, [str(tree)])
+    trees = {system: image.ensure(system, wanted.gateway) for system in {host.os for host in wanted.hosts.values()}}
+    hosts = machines(wanted)
+    off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
+    anew = {machine.host.name for machine in off} if fresh else set()
+    saved.layers |= first_layers(wanted, trees, saved.layers, anew)
     saved.topology = wanted.name
     saved.save()
     network.apply(saved.faults)
-    hosts = machines(wanted)
-    off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
     if fresh:
         _wipe(off, hosts, saved)
     _boot(off, saved)
@@ -67,6 +65,27 @@ def up(name: str, fresh: bool = False) -> None:
         if machine not in off and machine.state() == "running":
             machine.learn_names()
     inventory.write(wanted)
+
+
+def first_layers(
+    wanted: Topology, trees: dict[str, Path], layers: dict[str, list[str]], anew: set[str]
+) -> dict[str, list[str]]:
+    """What each host of a topology stands on: what it has so far, or its system's root tree where it has nothing.
+
+    Raises LabError for a disk with another system than the topology's, unless its host is one of those that begin anew.
+    """
+    found = {}
+    for name, host in wanted.hosts.items():
+        found[name] = layers.get(name) or [str(trees[host.os])]
+        system = image.system_of(Path(found[name][-1]))
+        if system != host.os and name not in anew:
+            raise LabError(
+                f"{name} has a disk with {system}, and topology {wanted.name} has it on {host.os};"
+                f" `python3 -m lab down` and `up --topology {wanted.name} --fresh` give it another"
+            )
+        if system != host.os:
+            found[name] = [str(trees[host.os])]
+    return found
 
 
 def down(purge: bool, force: bool) -> None:
@@ -143,7 +162,7 @@ def restore(name: str) -> None:
     if name != FRESH and name not in saved.snapshots:
         raise LabError(f"there is no snapshot {name!r}; there are {', '.join([FRESH, *saved.snapshots])}")
     hosts = machines(found)
-    if name != FRESH and set(saved.snapshots[name]) != set(found.hosts):
+    if name != FRESH and _systems(saved.snapshots[name]) != {host.name: host.os for host in found.hosts.values()}:
         raise LabError(f"snapshot {name!r} was taken with other hosts than topology {found.name} has; take it again")
     _each("powering off", hosts, Machine.kill)
     for machine in hosts:
@@ -181,6 +200,11 @@ def _collect(saved: State) -> None:
     for folder in (STATE / "layers").glob("*"):
         if folder not in used:
             shutil.rmtree(folder)
+
+
+def _systems(layers: dict[str, list[str]]) -> dict[str, str]:
+    """Each host's operating system, by what it stands on."""
+    return {name: image.system_of(Path(of[-1])) for name, of in layers.items()}
 
 
 def _copy_volumes(source: Path, target: Path) -> None:

@@ -145,7 +145,15 @@ STEPS = (
         "programs that Debian lacks, from their Go modules",
         _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv"),
     ),
-    _stories("stories", "stories on the lab, with figures", "nginx", "etapa_1_nginx", "sanity", "-m", "not etapa_3"),
+    _stories(
+        "stories",
+        "stories on the lab, with figures",
+        "nginx",
+        "etapa_1_nginx",
+        "sanity",
+        "-m",
+        "not etapa_3 and not first_run",
+    ),
     _scenario("etapa_1_haproxy", "stories"),
     _stories(
         "stories-haproxy",
@@ -165,7 +173,15 @@ STEPS = (
         after=("stories-haproxy",),
         shown=True,
     ),
-    _scenario("etapa_3", "data-nodes"),
+    Step(
+        "etapa_3-killed",
+        "a first run of etapa 3 that is killed, for the scenario to go on with",
+        _pytest("tests/lab", "-v", "-s", "-m", "first_run"),
+        pytest_tests,
+        needs=("data-nodes",),
+        shown=True,
+    ),
+    _scenario("etapa_3", "data-nodes", "etapa_3-killed"),
     Step(
         "app-on-cluster",
         "the application, made to use the cluster",

@@ -17,9 +17,9 @@ version_added: "0.3.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Data of another major version; a setting that a standby must not have less of than its primary, raised without all nodes; a password by which nodes
-    enter each other, changed without all nodes or without a primary that has it first.
-  - A new cluster may become anything.
+  - A major version that the roles do not know; data of another one; a setting that a standby must not have less of than its primary, raised without all
+    nodes; a password by which nodes enter each other, changed without all nodes or without a primary that has it first.
+  - A new cluster may become anything of a version that is known.
 positional: version, settings, passwords, passwords_before
 options:
   _input:

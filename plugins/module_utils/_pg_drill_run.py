@@ -228,7 +228,8 @@ def conclude(
     _tries, marks = read(directory)
     if not marks:
         raise ValueError(f"no fault is noted in {directory}, so there is nothing to judge")
-    over = marks[-1].at + patience.lasts
+    # What undoes the fault was armed after the mark, by as much as it takes to reach that host, and before now.
+    over = clock() + patience.lasts
     while clock() < over and not os.path.exists(_file(directory, "ended")):
         sleep(_LOOK_SECONDS)
     wait_settled(directory, over, patience.settle, clock, sleep)

@@ -144,7 +144,13 @@ def stand(
             f"{before[0]} stands before {me.node}, which waits {delay:.1f} s and has waited {vacant_seconds:.1f} s",
         )
     ballot = Ballot(
-        me.node, next_timeline(me, heard), me.rank, pre=True, handover=for_me, quorum=newest_quorum(me, heard)
+        me.node,
+        next_timeline(me, heard),
+        me.rank,
+        pre=True,
+        handover=for_me,
+        quorum=newest_quorum(me, heard),
+        system_identifier=me.system_identifier,
     )
     first = "the primary hands over to it" if for_me else f"it has {me.rank}"
     return Stand(True, f"{me.node} stands for timeline {ballot.timeline}: {first}", ballot)
@@ -249,11 +255,9 @@ def _refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Op
     ):
         return f"{me.node} promised {me.promise}"
     one = heard.get(ballot.candidate)
-    theirs = one.state.system_identifier if one and one.state else None
-    if theirs and me.system_identifier and theirs != me.system_identifier:
-        return (
-            f"{ballot.candidate} has system identifier {theirs}, {me.node} has {me.system_identifier}: another cluster"
-        )
+    for theirs in (ballot.system_identifier, one.state.system_identifier if one and one.state else None):
+        if theirs and me.system_identifier and theirs != me.system_identifier:
+            return f"{ballot.candidate} has system identifier {theirs}, {me.node} has {me.system_identifier}: another cluster"
     return None
 
 
@@ -345,7 +349,7 @@ def fence(me: NodeState, heard: Heards, rules: Rules, probe_seconds: float) -> F
         return Fence(True, "superseded", f"{me.node} of timeline {me.timeline} itself promised {me.promise}")
     for name in rules.nodes + rules.witnesses:
         state = heard[name].state if name in heard else None
-        if name == me.node or not state or _stranger(me, state):
+        if name == me.node or not state or strangers(me, state):
             continue
         if state.timeline > me.timeline:
             return Fence(
@@ -386,8 +390,24 @@ def roomier(me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
     return None
 
 
-def _stranger(me: NodeState, other: NodeState) -> bool:
-    return bool(me.system_identifier and other.system_identifier and me.system_identifier != other.system_identifier)
+def joins(me: NodeState, heard: Heards, rules: Rules) -> bool:
+    """Whether the data of a node that has not joined counts from now on: it is known to its end, and is the cluster's as far as is heard.
+
+    Where data counts already that was last heard to be another cluster's only, this node's never does: it neither stands nor elects.
+    """
+    counts = {
+        one.state.system_identifier
+        for name, one in heard.items()
+        if name in rules.nodes and one.state and one.state.joined
+    }
+    counts -= {None}
+    whole = me.role in ("standby", "primary") and me.rank_final and me.system_identifier is not None
+    return whole and not me.joined and (not counts or me.system_identifier in counts)
+
+
+def strangers(one: NodeState, other: NodeState) -> bool:
+    """Whether the two are known to have data of different clusters."""
+    return bool(one.system_identifier and other.system_identifier and one.system_identifier != other.system_identifier)
 
 
 def _fresh(one: t.Optional[Heard], rules: Rules) -> bool:

@@ -19,6 +19,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     Upstream,
     change_quorum,
     fence,
+    joins,
     newest_quorum,
     roomier,
     stand,
@@ -126,7 +127,7 @@ class Guard:
             return
         if self.busy():
             return
-        self._join(me)
+        self._join(me, heard)
         # One that refuses sessions may be one that an earlier guard is stopping, or a start that fails: neither was running.
         if me.role in ("primary", "standby"):
             self._was_running, self._left_alone_since = True, None
@@ -382,9 +383,9 @@ class Guard:
         self._unserved_since = self._unserved_since or time.monotonic()
         return time.monotonic() - self._unserved_since
 
-    def _join(self, me: NodeState) -> None:
+    def _join(self, me: NodeState, heard: Heards) -> None:
         # What was copied or rewound counts once it is whole: a server that is not consistent yet serves nobody.
-        if not me.joined and me.system_identifier and me.role in ("standby", "primary") and me.rank_final:
+        if me.system_identifier and joins(me, heard, self.node.rules):
             self.node.memory.has_joined(me.system_identifier)
 
     def _note_promise(self) -> None:

@@ -63,6 +63,11 @@ class Rules(t.NamedTuple):
     # How long a node that was rewound or cloned may take to begin to stream before it is cloned again.
     rejoin_seconds: float = 60.0
 
+    @property
+    def settled_seconds(self) -> float:
+        """By then a primary that sees too few has stopped itself, and a candidate that was promised a timeline is primary or given up."""
+        return self.alone_seconds + self.patience_seconds
+
     def members(self, quorum: Quorum) -> t.Tuple[str, ...]:
         """The data nodes that are in the quorum, in their order."""
         return tuple(node for node in self.nodes if node not in quorum.out)
@@ -192,26 +197,24 @@ def other_writer(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules) -> t
 def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> Quorum:
     """The quorum after an operator took nodes out of it, who knows that they are powered off.
 
-    Raises ValueError for a node that is not in the configuration, for this node itself, for one that is heard, where this node could not
-    become primary, and where another one is: a primary changes a quorum of its own timeline only, and would be left with this one for good.
+    Raises ValueError for a node that is not in the configuration, for this node itself, for one that was seen to live a moment ago, where this
+    node could not become primary, and where another one is or may be: a primary changes a quorum of its own timeline only, and would be left with
+    this one for good.
     """
-    refused = _not_here(me, heard, rules, out)
+    refused = _not_here(me, heard, rules, out) or next(
+        filter(None, (_lives(name, me, heard, rules) for name in out)), ""
+    )
     if refused:
         raise ValueError(refused)
-    for name in out:
-        if name not in rules.nodes + rules.witnesses or name == me.node:
-            raise ValueError(
-                f"{name} cannot be taken out of the quorum of {me.node}: it is this node or none of the cluster"
-            )
-        one = heard.get(name)
-        if one and one.state and one.age_seconds < rules.fresh_seconds:
-            raise ValueError(f"{name} was heard {one.age_seconds:.1f} s ago: power it off before it is taken out")
     if me.is_writer:
         return _next(me.quorum, tuple(sorted({*me.quorum.out, *out})))
     newest = newest_quorum(me, heard)
     if set(out) <= set(newest.out):
         # Another node that is left was asked before, and may just be elected by this one: the timeline of a later one would be nobody's.
         return newest
+    refused = _led_by_another(me, heard, rules, out)
+    if refused:
+        raise ValueError(refused)
     known = [state.floor for state in (me, *(one.state for one in heard.values() if one.state))]
     return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest.out, *out})))
 
@@ -231,6 +234,67 @@ def _not_here(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.
             f" {'its WAL is not known to its end' if me.joined else 'has no data that counts'}; take the node with the newest data"
         )
     return ""
+
+
+def _lives(name: str, me: NodeState, heard: t.Mapping[str, Heard], rules: Rules) -> str:
+    """Why a node cannot be said to be powered off, empty where nothing speaks against it.
+
+    What others heard of it counts too: it may be cut off from this node alone. Silence counts only when it has lasted for so long that whoever was
+    primary, or about to be, is so for good or no more.
+    """
+    if name not in rules.nodes + rules.witnesses or name == me.node:
+        return f"{name} cannot be taken out of the quorum of {me.node}: it is this node or none of the cluster"
+    until = f"power it off before it is taken out, and ask when nothing was heard of it for {rules.settled_seconds:g} s"
+    own = heard.get(name)
+    if own and own.age_seconds < rules.settled_seconds:
+        if own.state is None:
+            return f"{me.node} has listened to {name} for {own.age_seconds:.1f} s only: {until}"
+        return f"{name} was heard {own.age_seconds:.1f} s ago: {until}"
+    for other, state in {me.node: me, **_fresh(heard, rules)}.items():
+        if state.streaming and state.upstream == name:
+            return f"{other} streams from {name}: {until}"
+        seen = state.sees.get(name)
+        if other != me.node and seen is not None and seen + heard[other].age_seconds < rules.settled_seconds:
+            return f"{other} heard {name} {seen + heard[other].age_seconds:.1f} s ago: {until}"
+    return ""
+
+
+def _led_by_another(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> str:
+    """Why another node of those that are left may be primary, or become it without being asked; empty where none can.
+
+    Silence is no proof of anything: a primary's guard may be dead, or its words late. So each data node that may be elected is heard now and no
+    primary, or named by the operator; and those that are heard are too few to elect one meanwhile.
+    """
+    quorum, fresh = newest_quorum(me, heard), _fresh(heard, rules)
+    for name in rules.members(quorum):
+        if name == me.node or name in out:
+            continue
+        if name not in fresh:
+            return f"{name} is not heard now and may be primary: ask on {name} if it runs, and name it with those that are powered off if it does not"
+        if fresh[name].role in ("primary", "hung"):
+            return (
+                f"{name} is {fresh[name].role} and may take writes in a moment: ask again when it does, or is a standby"
+            )
+    answer = {me.node: me, **fresh}
+    if _enough(answer, rules, quorum):
+        names = ", ".join(name for name in rules.voting(quorum) if name in answer)
+        how = "ask there when one is" if rules.automatic else "switch automatic failover on, and ask there when one is"
+        return f"{names} are enough to elect a primary, which alone may change its quorum: {how}"
+    return ""
+
+
+def _enough(answer: t.Mapping[str, NodeState], rules: Rules, quorum: Quorum) -> bool:
+    """Whether these can elect one of themselves, those included that do not know their WAL to its end yet."""
+    sizes, members = rules.sizes(quorum), rules.members(quorum)
+    full = [name for name in members if name in answer and answer[name].joined]
+    votes = [name for name in rules.voting(quorum) if name in answer]
+    every = all(name in answer for name in members)
+    return bool(full) and len(votes) >= sizes.votes_needed and (len(full) >= sizes.data_votes_needed or every)
+
+
+def _fresh(heard: t.Mapping[str, Heard], rules: Rules) -> t.Dict[str, NodeState]:
+    """The states that were heard so lately that they say something of now."""
+    return {name: one.state for name, one in heard.items() if one.state and one.age_seconds < rules.fresh_seconds}
 
 
 def _next(quorum: Quorum, out: t.Tuple[str, ...]) -> Quorum:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_election import Heards, writer_heard
+from ansible_collections.escala.ha.plugins.module_utils._pg_election import Heards, strangers, writer_heard
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import NodeState, Promise
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import Rank, lsn_text, on_history, stubs_left
@@ -59,7 +60,7 @@ def upstream(
     writer = writer_heard(heard, rules, me.floor, rules.fresh_seconds)
     if writer is None or writer.node == me.node:
         return Upstream("wait", f"no primary of timeline {me.floor} or later is heard")
-    if me.system_identifier and writer.system_identifier and me.system_identifier != writer.system_identifier:
+    if strangers(me, writer):
         return Upstream(
             "refuse",
             f"{me.node} has system identifier {me.system_identifier}, {writer.node} has {writer.system_identifier}: this data"
@@ -177,7 +178,8 @@ def route(heard: Heards, rules: Rules, lag_limit_seconds: float) -> Route:
     """Where PgBouncer sends its clients, from what all data nodes say.
 
     The writer is the writable primary of the highest timeline, confirmed by a standby that streams from it on that timeline; alone in its
-    quorum it confirms itself. Without a writer the standbys go on to be read from.
+    quorum it confirms itself. Without a writer the standbys go on to be read from. Data of another cluster keeps nobody from writing, and is
+    not read from: it is what the writer's is not, or without a writer what most nodes' is not.
     """
     states = {
         name: heard[name].state
@@ -187,9 +189,10 @@ def route(heard: Heards, rules: Rules, lag_limit_seconds: float) -> Route:
     fresh: t.Dict[str, NodeState] = {name: state for name, state in states.items() if state}
     why = {name: "it does not answer" for name in rules.nodes if name not in fresh}
     writer, reason = _writer(fresh, rules)
+    identifier = _identifier(fresh)
     readers = []
     for name, state in fresh.items():
-        fault = _unreadable(state, writer, lag_limit_seconds)
+        fault = _unreadable(state, writer, identifier, lag_limit_seconds)
         if fault and state is not writer:
             why[name] = fault
         elif not fault:
@@ -208,7 +211,7 @@ def _writer(fresh: t.Mapping[str, NodeState], rules: Rules) -> t.Tuple[t.Optiona
     if len(newest) > 1:
         return None, f"{' and '.join(state.node for state in newest)} both claim timeline {timeline}: none gets writes"
     writer = newest[0]
-    ahead = [state.node for state in fresh.values() if state.timeline > timeline]
+    ahead = [state.node for state in fresh.values() if state.timeline > timeline and not strangers(state, writer)]
     if ahead:
         return None, f"{ahead[0]} has timeline {fresh[ahead[0]].timeline}, {writer.node} is primary of {timeline} only"
     if rules.members(writer.quorum) == (writer.node,):
@@ -223,10 +226,23 @@ def _writer(fresh: t.Mapping[str, NodeState], rules: Rules) -> t.Tuple[t.Optiona
     return writer, f"{writer.node} is the primary of timeline {timeline}, confirmed by {', '.join(confirming)}"
 
 
-def _unreadable(state: NodeState, writer: t.Optional[NodeState], lag_limit_seconds: float) -> t.Optional[str]:
+def _identifier(fresh: t.Mapping[str, NodeState]) -> t.Optional[str]:
+    """The system identifier that most nodes with data have, None where none is known, or as many have another."""
+    counts = collections.Counter(
+        state.system_identifier for state in fresh.values() if state.joined and state.system_identifier
+    )
+    most = [identifier for identifier, count in counts.items() if count == max(counts.values())]
+    return most[0] if len(most) == 1 else None
+
+
+def _unreadable(
+    state: NodeState, writer: t.Optional[NodeState], identifier: t.Optional[str], lag_limit_seconds: float
+) -> t.Optional[str]:
     if state.role != "standby" or not state.joined:
         return f"it is {state.role}{'' if state.joined else ' and has no data that counts'}: {state.reason or 'no reason given'}"
     if writer is None:
+        if state.system_identifier and state.system_identifier != identifier:
+            return f"it has system identifier {state.system_identifier}, and as many nodes or more have another"
         return None
     if not state.streaming or state.upstream != writer.node or state.timeline != writer.timeline:
         return f"it does not stream from {writer.node} on timeline {writer.timeline}"

@@ -113,6 +113,8 @@ class Ballot(t.NamedTuple):
     handover: bool = False
     # The voter stores it with its promise, so that all who elect know by which quorum they did.
     quorum: Quorum = Quorum()
+    # Of which cluster the candidate's data is: a voter may not have heard of it otherwise.
+    system_identifier: t.Optional[str] = None
 
     def to_json(self) -> Json:
         return {**self._asdict(), "rank": list(self.rank), "quorum": quorum_json(self.quorum)}
@@ -214,6 +216,7 @@ def ballot_from(value: t.Any) -> Ballot:
         found.flag("pre"),
         found.flag("handover"),
         quorum_from(found.value.get("quorum")),
+        found.optional("system_identifier", _text),
     )
 
 

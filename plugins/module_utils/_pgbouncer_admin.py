@@ -56,7 +56,7 @@ def bring(action: str, name: str, connect: t.Callable[[], Console], pace: Pace, 
     try:
         console = connect()
     except ConsoleError as error:
-        raise AdminError(f"PgBouncer's console cannot be had: {error}; is the service pgbouncer running?") from error
+        raise AdminError(f"PgBouncer's console cannot be had: {error}; {_remedy(str(error))}") from error
     try:
         if action == "reload":
             return _reloaded(console, check_mode)
@@ -74,6 +74,13 @@ def bring(action: str, name: str, connect: t.Callable[[], Console], pace: Pace, 
         console.close()
 
 
+def _remedy(said: str) -> str:
+    """What to do about a console that cannot be had: its words for an account that it does not let in are of no use to anybody."""
+    if "authentication" in said or "login" in said:
+        return "run this as root (become), or as the account that PgBouncer runs as"
+    return "is the service pgbouncer running?"
+
+
 def _reloaded(console: Console, check_mode: bool) -> Outcome:
     if not check_mode:
         console.ask("RELOAD", _LOOK_SECONDS)
@@ -85,7 +92,9 @@ def _look(console: Console, name: str) -> Database:
     for database in found:
         if database.name == name:
             return database
-    raise AdminError(f"PgBouncer has no database {name}; there are {', '.join(one.name for one in found) or 'none'}")
+    # An empty variable in a play is no missing option.
+    problem = f"PgBouncer has no database {name}" if name else "no database is named"
+    raise AdminError(f"{problem}; there are {', '.join(one.name for one in found) or 'none'}")
 
 
 def _servers(console: Console, name: str) -> t.List[Server]:

@@ -40,7 +40,8 @@ SETTINGS = (
     "wal_receiver_timeout",
     "wal_sender_timeout",
 )
-# Whole rows of the views, so that another major version's columns do no harm; of conninfo only sslmode is kept.
+# Whole rows of the views, so that another major version's columns do no harm; of conninfo only sslmode is kept. Some minor versions show it as it was
+# written, in quotes, once a stream has gone over to another timeline.
 QUERY = """
 SELECT json_build_object(
  'in_recovery', r,
@@ -55,7 +56,7 @@ SELECT json_build_object(
  'replay_paused', CASE WHEN r THEN pg_is_wal_replay_paused() END,
  'written', CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END,
  'segment', CASE WHEN NOT r THEN pg_walfile_name(pg_current_wal_flush_lsn()) END,
- 'receiver', (SELECT to_jsonb(w) - 'conninfo' || jsonb_build_object('sslmode', substring(conninfo FROM 'sslmode=([a-z-]+)'),
+ 'receiver', (SELECT to_jsonb(w) - 'conninfo' || jsonb_build_object('sslmode', substring(conninfo FROM 'sslmode=''?([a-z-]+)'),
               'last_message_seconds_ago', extract(epoch FROM clock_timestamp() - last_msg_receipt_time)) FROM pg_stat_wal_receiver w),
  'standbys', (SELECT json_agg(to_jsonb(s) || jsonb_build_object('replay_lag_seconds', extract(epoch FROM replay_lag),
               'tls', (SELECT version FROM pg_stat_ssl l WHERE l.pid = s.pid)) ORDER BY application_name) FROM pg_stat_replication s),

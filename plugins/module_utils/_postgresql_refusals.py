@@ -9,6 +9,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import least, primary, unseen
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rising
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_version import SUPPORTED
 
 Nodes = t.Mapping[str, t.Mapping[str, t.Any]]
 _ALL_AT_ONCE = (
@@ -31,7 +32,19 @@ def refusals(nodes: Nodes, wish: Wish) -> t.List[str]:
     `nodes` are all data nodes by name, with an empty dictionary for one that is not in this run. Raises ClusterError for two writable nodes,
     and ValueError for a setting that is no number.
     """
-    return [*_of_another_version(nodes, wish), *_rising_for_some(nodes, wish), *_with_other_passwords(nodes, wish)]
+    return [
+        *_of_an_unknown_version(wish),
+        *_of_another_version(nodes, wish),
+        *_rising_for_some(nodes, wish),
+        *_with_other_passwords(nodes, wish),
+    ]
+
+
+def _of_an_unknown_version(wish: Wish) -> t.Iterator[str]:
+    """What a server of another version has in its files and says of itself, the guard might read wrongly."""
+    known = [str(version) for version in SUPPORTED]
+    if wish.version not in known:
+        yield f"postgresql_version is {wish.version}, and only {', '.join(known)} are known here: choose one of them"
 
 
 def _of_another_version(nodes: Nodes, wish: Wish) -> t.Iterator[str]:

@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._connection_budget import connection_budget
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import sizes
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import ClusterError, named
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_version import PACKAGED, SUPPORTED
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     APPLICATIONS,
     DATA,
@@ -22,13 +23,15 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
     numbers,
     whole,
 )
-from ansible_collections.escala.ha.plugins.module_utils._preflight_questions import database_ports, wanted_ports
+from ansible_collections.escala.ha.plugins.module_utils._preflight_questions import (
+    database_ports,
+    server_version,
+    wanted_ports,
+)
 
 _VERSION, _SOURCE, _MAX_CONNECTIONS = "postgresql_version", "postgresql_install_from", "postgresql_max_connections"
 _HOSTS_MAXIMUM = "platform_app_servers_maximum"
 _AUTOMATIC = "pg_guard_automatic"
-# What Debian itself has.
-_PACKAGED = {"Debian 12": 15, "Debian 13": 17}
 _CHOICES = {_SOURCE: ("debian", "pgdg"), "pg_guard_when_alone": ("wait", "continue")}
 # Who must know one port by one number, and by which variable.
 _SAME_PORTS = (
@@ -84,19 +87,28 @@ def _no_names(platform: Platform, group: str) -> Faults:
 
 
 def versions(platform: Platform) -> Faults:
-    known: t.Dict[int, t.List[str]] = {}
+    known: t.Dict[int, t.List[Host]] = {}
     for host in platform.members(DATA):
-        version, packaged = whole(host.setting(_VERSION)), _PACKAGED.get(str(host.saw("system")))
-        if version is None:
+        asked, version, system = host.setting(_VERSION), server_version(host), str(host.saw("system"))
+        if version is None or (asked is not None and whole(asked) is None):
             continue
-        known.setdefault(version, []).append(host.name)
-        if packaged and version != packaged and host.setting(_SOURCE) != "pgdg":
-            problem = f"{host.saw('system')} has {packaged}"
-            yield Fault(host.name, _VERSION, version, problem, f"set it to {packaged}, or set {_SOURCE}: pgdg")
+        known.setdefault(version, []).append(host)
+        packaged = PACKAGED.get(system)
+        if version not in SUPPORTED:
+            problem = f"is none that the roles know, which are {_list(map(str, SUPPORTED))}"
+            yield Fault(host.name, _VERSION, version, problem, "choose one of them")
+        elif packaged and version != packaged and host.setting(_SOURCE) != "pgdg":
+            remedy = f"set it to {packaged}, or set {_SOURCE}: pgdg"
+            yield Fault(host.name, _VERSION, version, f"{system} has {packaged}", remedy)
     if len(known) > 1:
-        hosts = ", ".join(name for names in known.values() for name in names)
-        problem = "differs between data nodes, and none could be a standby of another"
-        yield Fault(hosts, _VERSION, ", ".join(str(one) for one in known), problem, "set the same for all")
+        hosts = [host for of in known.values() for host in of]
+        systems = dict.fromkeys(str(host.saw("system")) for host in hosts if host.saw("system"))
+        problem, remedy = "differs between data nodes", "set the same for all"
+        if len(systems) > 1:
+            problem = f"{problem}, whose systems are {_list(systems)}"
+            remedy = f"{remedy}, with {_SOURCE}: pgdg where the system has another"
+        problem = f"{problem}, and none could be a standby of another"
+        yield Fault(_list(host.name for host in hosts), _VERSION, _list(map(str, known)), problem, remedy)
 
 
 def choices(platform: Platform) -> Faults:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_version import Node
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     ADDRESS,
     APPLICATIONS,
@@ -81,7 +82,7 @@ def database_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     """Those of the database: a server and a guard on data nodes, a guard on witnesses, and a pooler where the application runs."""
     own = _place(host.values.get(ADDRESS))
     data, witness = host.name in groups.get(DATA, ()), host.name in groups.get(WITNESSES, ())
-    server_units = (f"postgresql@{host.setting('postgresql_version')}-main.service",)
+    server_units = (f"postgresql@{server_version(host)}-main.service",)
     asked: t.List[t.Tuple[bool, str, t.Sequence[str], t.Collection[str], t.Collection[str]]] = [
         (data, SERVER_PORT, (own, LOOPBACK), server_units, ("postgres",)),
         (data or witness, GUARD_PORT, (own,), _GUARD_UNITS, _GUARD_PROGRAMS),
@@ -94,6 +95,11 @@ def database_ports(host: Host, groups: Groups) -> t.List[Wanted]:
         for place in places
         if here
     ]
+
+
+def server_version(host: Host) -> t.Optional[int]:
+    """The major version of PostgreSQL that a data node gets, None where neither the description nor its system says it."""
+    return Node(host.name, whole(host.setting("postgresql_version")), str(host.saw("system"))).version
 
 
 def pooled(host: Host, groups: Groups) -> bool:

@@ -43,7 +43,7 @@ options:
     type: float
     default: 0
   lasts_seconds:
-    description: How long the fault lasts; it is measured until it is over.
+    description: How long the fault still lasts, which must be in force by now; it is measured until it is over.
     type: float
     default: 0
   settle_seconds:

@@ -94,10 +94,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    _code, group, _said = module.run_command(
-        ["systemctl", "show", "--property=ControlGroup", "--value", options["unit"]]
-    )
-    container, _out, _said = module.run_command(["systemd-detect-virt", "--container", "--quiet"])
+    group, container = "", 1
+    # Where the operator's own command runs there may be no systemd.
+    if not (options["fault"] == "host_power_off" and options["power_off_command"]):
+        shown = ["systemctl", "show", "--property=ControlGroup", "--value", options["unit"]]
+        _code, group, _said = module.run_command(shown)
+        container, _out, _said = module.run_command(["systemd-detect-virt", "--container", "--quiet"])
     reachable = [*options["reachable_addresses"], *_pg_fault.controller(_pg_fault.environments_above())]
     order = _pg_fault.Order(
         options["fault"], options["unit"], options["seconds"], reachable, options["power_off_command"]

@@ -71,7 +71,9 @@ def chance() -> random.Random:
     return random.Random(seed)
 
 
-def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path, among: int = 0) -> str:
+def kill_at_a_task(
+    name: str, *arguments: str, by: random.Random, output: Path, among: int = 0, strategy: str = "linear"
+) -> str:
     """Run a playbook, kill it within a task that chance chooses, and return which it was.
 
     The choice is among the tasks of a check, or among the first so many, which spares a check that would take its time.
@@ -82,7 +84,7 @@ def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path, 
         among = len(_tasks(checked.stdout))
     number = by.randrange(among)
     pause = by.uniform(0, _WITHIN_TASK_SECONDS)
-    with killed_at_the_end(name, *arguments, output=output) as run:
+    with killed_at_the_end(name, *arguments, output=output, strategy=strategy) as run:
         eventually(
             f"{name} is at its task {number + 1}",
             lambda: run.poll() is not None or len(_tasks(output.read_text())) > number,
@@ -93,7 +95,7 @@ def kill_at_a_task(name: str, *arguments: str, by: random.Random, output: Path, 
             run.wait(pause)
         assert run.poll() is None or number + 1 == len(_tasks(output.read_text())), output.read_text()[-3000:]
     task = _tasks(output.read_text())[-1]
-    print(f"{name} was killed {pause:.2f} s after its task {number + 1} had begun, at: {task}")
+    print(f"{name}, by {strategy}, was killed {pause:.2f} s after its task {number + 1} had begun, at: {task}")
     return task
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.lab.handle import playbook
+from tests.lab.eventually import eventually
+from tests.lab.handle import ROOT, playbook
+from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
 
 CONFIRMED = "drill_confirmation='break lab'"
+# What the drill allows where nothing else is said.
+RTO_SECONDS = 10.0
+FAULT_SECONDS = 20
+# Preflight of the drill, and rows one after the other, come before the fault.
+BROKEN_WITHIN_SECONDS = 120.0
+# On the machine that the drill runs on. Which host it is for is filled in there, so that it is always the one that the drill chose.
+POWER_OFF = ["env", f"--chdir={ROOT}", sys.executable, "-m", "lab", "kill", "{{ inventory_hostname }}"]
 
 pytestmark = pytest.mark.etapa_3
 
@@ -79,3 +90,41 @@ def test_what_misses_its_limit_fails(whole_cluster: Cluster, output: Path) -> No
     assert report["double_writer_seconds"] == 0
     # By a timer of the host's own: nobody healed it.
     whole_cluster.wait_until_whole()
+
+
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
+@pytest.mark.parametrize("fault", ["host_power_off", "isolated", "frozen", "postmaster_stopped"])
+def test_every_other_fault_costs_no_row_and_at_most_10_s_and_nobody_has_to_mend_anything(
+    whole_cluster: Cluster, output: Path, fault: str
+) -> None:
+    old = whole_cluster.primary()
+    words = [f"drill_fault={fault}", f"drill_fault_seconds={FAULT_SECONDS}", CONFIRMED]
+    with ThreadPoolExecutor(1) as beside:
+        if fault == "host_power_off":
+            running = beside.submit(drill, output, *words, json.dumps({"drill_power_off_command": POWER_OFF}))
+            # The one thing that is left to a person.
+            power_on(whole_cluster, old)
+        else:
+            running = beside.submit(drill, output, *words)
+        code, said = running.result()
+    assert code == 0, said[-3000:]
+    report = json.loads((output / "drill/report.json").read_text())
+    assert report["passed"]
+    assert report["fault"] == f"{old}: {fault}"
+    what = f"drill, {fault}: no row acknowledged for"
+    record(f"drill_{fault}_rto", report["rto_seconds"], "s", RTO_SECONDS, what=what, of=MANAGER)
+    assert (report["rpo_rows"], report["double_writer_seconds"]) == (0, 0)
+    assert 0 < report["rto_seconds"] <= RTO_SECONDS
+    whole_cluster.wait_until_whole()
+    assert whole_cluster.primary() != old
+    # Neither what would undo it is left on the host, nor what it was.
+    look = "systemctl is-active escala-drill-undo.timer escala-drill-undo.service; nft list tables"
+    assert not {"active", "escala_drill"} & set(whole_cluster.lab.on(old, look, check=False).split())
+
+
+def power_on(cluster: Cluster, host: str) -> None:
+    """Boot a host as soon as it is off and another is primary in its place."""
+    eventually(f"{host} is off", lambda: cluster.lab.hosts()[host]["state"] == "off", within=BROKEN_WITHIN_SECONDS)
+    eventually("another node is primary", lambda: cluster.primary() != host, within=30)
+    cluster.lab.verb("start", host)

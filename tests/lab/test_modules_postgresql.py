@@ -1,4 +1,7 @@
-"""The modules that look at the database cluster say what is so, from the controller and from a node, and name what is not well."""
+"""The modules that look at the database cluster say what is so, from the controller and from a node, and name what is not well.
+
+`pgbouncer_admin` is tried on a pooler that applications use, which afterwards lets everybody in and on as before, whatever came of it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import pytest
 
 from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT
-from tests.lab.postgres import INVENTORY, Cluster
+from tests.lab.postgres import INVENTORY, Cluster, Refused
 
 ON_A_NODE = {
     "passfile": "/etc/escala/postgresql.pgpass",
@@ -24,6 +27,10 @@ ON_A_NODE = {
     "guard_certificate_file": "/etc/ssl/escala/postgresql.crt",
     "guard_key_file": "/etc/ssl/escala/postgresql.key",
 }
+
+POOLER = "app1"
+# An account that neither PgBouncer nor anybody else runs as.
+STRANGER = ("--become", "--become-user=nobody")
 
 pytestmark = pytest.mark.etapa_3
 
@@ -49,7 +56,8 @@ def module(host: str, name: str, options: dict[str, Any], *words: str) -> dict[s
     )
     assert " => " in done.stdout, done.stdout + done.stderr
     result: dict[str, Any] = json.loads(done.stdout.partition(" => ")[2])
-    return result
+    # What is printed leaves it out.
+    return {"failed": done.returncode != 0} | result
 
 
 def from_here(cluster: Cluster) -> dict[str, Any]:
@@ -200,3 +208,149 @@ def test_a_node_that_is_gone_for_ever_is_forgotten_from_another(whole: Cluster) 
         assert module(primary, "repmgr_node", forget, "--become")["changed"] is True
         assert module(primary, "repmgr_node", forget, "--become")["changed"] is False
     assert catalogue(whole, primary)["differences"] == []
+
+
+def admin(action: str, *words: str, **options: Any) -> dict[str, Any]:
+    """What pgbouncer_admin returns on the pooler's host, for the database `app` unless another is named."""
+    asked = {"action": action, "database": "app", "timeout_seconds": 3} | options
+    return module(POOLER, "pgbouncer_admin", asked, *(words or ("--become",)))
+
+
+def flags(cluster: Cluster) -> dict[str | None, tuple[str | None, str | None]]:
+    """Of each database of the pooler whether it is paused, and whether it is disabled."""
+    return {row["name"]: (row["paused"], row["disabled"]) for row in cluster.ask_pooler(POOLER, "SHOW DATABASES")}
+
+
+@pytest.fixture
+def pooler(whole: Cluster) -> Iterator[Cluster]:
+    """No client of it waits or is refused before the test, and none does after it."""
+    before = flags(whole)
+    assert set(before.values()) == {("0", "0")}, f"somebody else is at work: {before}"
+    yield whole
+    for name, (paused, disabled) in flags(whole).items():
+        if paused != "0":
+            whole.ask_pooler(POOLER, f"RESUME {name}")
+        if disabled != "0":
+            whole.ask_pooler(POOLER, f"ENABLE {name}")
+    assert flags(whole) == before
+
+
+@contextmanager
+def client(cluster: Cluster) -> Iterator[Callable[[], str | None]]:
+    """A session through the pooler, and the process on the server that answers it within 2 s; one that does not raises Refused."""
+    session = cluster.connect(POOLER, "escala_probe")(2)
+
+    def server() -> str | None:
+        [[process]] = session.execute("SELECT pg_backend_pid()", limit_seconds=2).rows
+        return process
+
+    try:
+        yield server
+    finally:
+        session.close()
+
+
+def once(action: str, cluster: Cluster, is_so: tuple[str, str]) -> None:
+    """In check mode it is only said, then it is done and seen, and the second time there is nothing left to do."""
+    before = flags(cluster)["app"]
+    checked = admin(action, "--become", "--check")
+    assert (checked["changed"], flags(cluster)["app"]) == (True, before)
+    done_now = admin(action)
+    assert (done_now["changed"], flags(cluster)["app"]) == (True, is_so)
+    assert (str(int(done_now["database"]["paused"])), str(int(done_now["database"]["disabled"]))) == is_so
+    again = admin(action)
+    assert (again["changed"], flags(cluster)["app"], again["database"]["name"]) == (False, is_so, "app")
+    assert admin(action, "--become", "--check")["changed"] is False
+
+
+def test_clients_of_a_paused_database_wait_and_go_on_when_it_is_resumed(pooler: Cluster) -> None:
+    with client(pooler) as waiting, client(pooler) as served:
+        once("pause", pooler, ("1", "0"))
+        with pytest.raises(Refused, match="no answer within the limit"):
+            waiting()
+        # Those of the other database are not asked to wait.
+        assert flags(pooler)["app_ro"] == ("0", "0")
+        once("resume", pooler, ("0", "0"))
+        assert served()
+
+
+def test_a_pause_is_undone_where_a_transaction_does_not_end_in_time(pooler: Cluster) -> None:
+    session = pooler.connect(POOLER, "escala_probe")(2)
+    try:
+        session.execute("BEGIN", limit_seconds=2)
+        result = admin("pause", timeout_seconds=1)
+        assert result["failed"]
+        assert "app still has 1 transactions under way after 1 s" in result["msg"]
+        assert "as escala_probe): it goes on as before" in result["msg"]
+        assert flags(pooler)["app"] == ("0", "0")
+        session.execute("COMMIT", limit_seconds=2)
+    finally:
+        session.close()
+    assert admin("pause")["changed"]
+
+
+def test_a_disabled_database_takes_no_new_client_until_it_is_enabled(pooler: Cluster) -> None:
+    with client(pooler) as known:
+        once("disable", pooler, ("0", "1"))
+        assert known()
+        with pytest.raises(Refused, match="disabled"), client(pooler):
+            pass
+        once("enable", pooler, ("0", "0"))
+    with client(pooler) as new:
+        assert new()
+
+
+def test_killed_connections_are_gone_and_clients_wait_until_it_is_resumed(pooler: Cluster) -> None:
+    with client(pooler) as broken:
+        assert broken()
+        once("kill", pooler, ("1", "0"))
+        with pytest.raises(Refused):
+            broken()
+    once("resume", pooler, ("0", "0"))
+    with client(pooler) as new:
+        assert new()
+
+
+def test_after_a_reconnect_no_client_has_the_connection_that_it_had(pooler: Cluster) -> None:
+    with client(pooler) as asking:
+        before = asking()
+        checked = admin("reconnect", "--become", "--check")
+        assert (checked["changed"], asking()) == (True, before)
+        assert admin("reconnect")["changed"]
+        assert asking() != before
+        # Without connections there is nothing to be done.
+        assert admin("pause")["changed"]
+        assert admin("reconnect")["changed"] is False
+
+
+def test_a_reload_is_one_each_time_and_none_in_check_mode(pooler: Cluster) -> None:
+    [[since]] = pooler.ask(pooler.primary(), "SELECT extract(epoch FROM now())")
+    said = f"journalctl --unit=pgbouncer --since=@{since} --output=cat --grep='RELOAD command issued' | wc -l"
+    # Its follower has it reload too, when the route changes, which in a cluster that is whole it does not.
+    for words, count in ((("--become", "--check"), 0), (("--become",), 1), (("--become",), 2)):
+        result = admin("reload", *words, database=None)
+        assert (result["changed"], result["database"]) == (True, None)
+        assert int(pooler.lab.on(POOLER, said)) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "complaint"),
+    [
+        ({"database": "orders"}, ("--become",), "PgBouncer has no database orders; there are app, app_ro"),
+        ({"database": ""}, ("--become",), "no database is named; there are app, app_ro"),
+        ({"port": 6431}, ("--become",), "is the service pgbouncer running?"),
+        ({}, STRANGER, "run this as root (become), or as the account that PgBouncer runs as"),
+    ],
+    ids=["no such database", "no database", "wrong port", "wrong account"],
+)
+def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is(
+    pooler: Cluster, options: dict[str, Any], words: tuple[str, ...], complaint: str
+) -> None:
+    before = flags(pooler)
+    for action in ("pause", "kill"):
+        result = admin(action, *words, **options)
+        assert result["failed"]
+        assert complaint in result["msg"]
+        assert "\n" not in result["msg"]
+        assert "Traceback" not in result["msg"]
+    assert flags(pooler) == before

@@ -7,14 +7,18 @@ import pytest
 
 testinfra_hosts = ["ansible://postgres_servers"]
 
-VERSION = 17
-CONFIGURATION = f"/etc/postgresql/{VERSION}/main"
-DATA = f"/var/lib/postgresql/{VERSION}/main"
+# Debian's own.
+VERSIONS = {"bookworm": 15, "trixie": 17}
 
 
 def ask(host, statement, database="postgres"):
     """One value, through the socket, as root enters by it."""
     return host.check_output("cd / && psql -XAtU escala_guard -d %s -c %s", database, statement)
+
+
+@pytest.fixture
+def version(host):
+    return VERSIONS[host.system_info.codename]
 
 
 @pytest.fixture
@@ -27,9 +31,13 @@ def address(host):
     return host.ansible.get_variables()["ansible_host"]
 
 
-@pytest.mark.parametrize("name", ["escala-pg-guard", f"postgresql@{VERSION}-main"])
-def test_what_must_run_runs(host, name):
-    assert host.service(name).is_running
+@pytest.mark.parametrize("name", ["escala-pg-guard", "postgresql@{}-main"])
+def test_what_must_run_runs(host, name, version):
+    assert host.service(name.format(version)).is_running
+
+
+def test_the_server_is_of_the_version_that_debian_has(host, version):
+    assert ask(host, "SELECT current_setting('server_version_num')::int / 10000") == str(version)
 
 
 def test_the_guard_runs_after_a_reboot(host):
@@ -48,9 +56,9 @@ def test_a_node_is_the_primary_or_streams_from_it(state):
     assert (state["role"] == "primary" and state["writable"]) or (state["role"] == "standby" and state["streaming"])
 
 
-def test_every_start_is_one_as_a_standby(host):
-    assert host.file(f"{DATA}/standby.signal").exists
-    unit = host.check_output(f"systemctl cat postgresql@{VERSION}-main")
+def test_every_start_is_one_as_a_standby(host, version):
+    assert host.file(f"/var/lib/postgresql/{version}/main/standby.signal").exists
+    unit = host.check_output(f"systemctl cat postgresql@{version}-main")
     assert "ExecStartPre=+/usr/sbin/escala-pg-guard gate" in unit
 
 
@@ -88,10 +96,9 @@ def test_standbys_stream_encrypted(host, state):
     assert ask(host, query) == "2"
 
 
-def test_nobody_enters_without_a_password_over_the_network(host):
-    lines = [
-        line.split() for line in host.file(f"{CONFIGURATION}/pg_hba.conf").content_string.splitlines() if line.strip()
-    ]
+def test_nobody_enters_without_a_password_over_the_network(host, version):
+    rules = host.file(f"/etc/postgresql/{version}/main/pg_hba.conf").content_string
+    lines = [line.split() for line in rules.splitlines() if line.strip()]
     rules = [line for line in lines if not line[0].startswith("#")]
     assert {rule[0] for rule in rules} == {"local", "hostssl"}
     assert {rule[-1] for rule in rules if rule[0] == "hostssl"} == {"scram-sha-256"}
@@ -117,15 +124,15 @@ def test_the_application_is_no_superuser_and_nobody_else_enters_its_database(hos
     ("path", "user", "mode"),
     [
         ("/etc/escala/postgresql.pgpass", "postgres", 0o600),
-        (f"{CONFIGURATION}/pg_hba.conf", "root", 0o640),
+        ("/etc/postgresql/{}/main/pg_hba.conf", "root", 0o640),
         ("/etc/ssl/escala/postgresql.key", "root", 0o640),
         ("/var/lib/escala-pg-guard", "root", 0o700),
         ("/run/escala-pg-guard/control.sock", "root", 0o600),
-        (DATA, "postgres", 0o700),
+        ("/var/lib/postgresql/{}/main", "postgres", 0o700),
     ],
 )
-def test_secrets_and_promises_are_nobody_else_s_to_read(host, path, user, mode):
-    file = host.file(path)
+def test_secrets_and_promises_are_nobody_else_s_to_read(host, version, path, user, mode):
+    file = host.file(path.format(version))
     assert (file.user, oct(file.mode)) == (user, oct(mode))
 
 

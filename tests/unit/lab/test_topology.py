@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_the_default_topology_has_the_hosts_that_the_etapas_need() -> None:
             assert [volume.path for volume in host.volumes] == ["/var/lib/postgresql"]
 
 
+def test_the_database_on_debian_12_differs_from_the_database_by_that_alone() -> None:
+    newer, older = topology.load("database").hosts, topology.load("database_debian12").hosts
+    changed = {name for name, host in older.items() if host != newer[name]}
+    assert older.keys() == newer.keys()
+    assert changed == {name for name, host in newer.items() if "postgres_servers" in host.groups}
+    assert all(older[name] == replace(newer[name], os="debian12") for name in changed)
+
+
 def test_the_machine_takes_the_first_address(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD).gateway == "10.9.0.1"
 
@@ -77,7 +86,7 @@ def test_a_topology_that_cannot_be_is_refused(tmp_path: Path, text: str, complai
 
 
 def test_an_unknown_topology_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(LabError, match="'huge' does not exist; there are database, default, small"):
+    with pytest.raises(LabError, match="'huge' does not exist; there are database, database_debian12, default, small"):
         topology.load("huge")
 
 

@@ -12,6 +12,7 @@ from ansible_collections.escala.ha.plugins.filter.postgresql_plan import postgre
 from ansible_collections.escala.ha.plugins.filter.postgresql_refusals import postgresql_refusals
 from ansible_collections.escala.ha.plugins.filter.postgresql_sizes import postgresql_sizes
 from ansible_collections.escala.ha.plugins.filter.postgresql_synchronous_names import postgresql_synchronous_names
+from ansible_collections.escala.ha.plugins.filter.postgresql_version import postgresql_version
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,8 @@ def test_each_says_what_it_would_not_take():
         lambda: postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["c"]}]),
         lambda: postgresql_plan({}),
         lambda: postgresql_refusals({"db1": {"data": True, "least": {"a": 1}}, "db2": {}}, 17, {"a": "many"}),
+        lambda: postgresql_version(["db1"], {"db1": {}}),
+        lambda: postgresql_version(["db1"], {"db1": {"postgresql_version": "seventeen"}}),
         lambda: database_nodes(["db1"], {"db1": {}}),
         lambda: database_nodes(["DB1"], {"DB1": {"platform_address": "192.0.2.1"}}),
     ):
@@ -91,3 +94,9 @@ def test_a_cluster_that_is_too_small_to_fail_over_is_told_what_it_lacks(data, wi
     size = postgresql_cluster_size(data, witnesses, True)
     assert size["possible"] == possible
     assert possible or "at least one data node" in size["reason"] or "add a witness" in size["reason"]
+
+
+def test_the_version_is_the_one_that_is_set_or_the_distribution_s_own():
+    debian = {"ansible_facts": {"distribution": "Debian", "distribution_major_version": "12"}}
+    assert postgresql_version(["db1", "db2"], {"db1": {}, "db2": debian}) == 15
+    assert postgresql_version(["db1"], {"db1": {**debian, "postgresql_version": "17"}}) == 17

@@ -437,9 +437,10 @@ class Cluster:
     # The guard.
 
     def state(self, node):
+        common = {"promise": node.promise, "quorum": node.quorum, "sees": self._sees(node)}
         if node.witness:
-            return pg.NodeState(node.name, "witness", promise=node.promise, quorum=node.quorum, rank_final=True)
-        common = {"promise": node.promise, "quorum": node.quorum, "joined": node.joined}
+            return pg.NodeState(node.name, "witness", rank_final=True, **common)
+        common["joined"] = node.joined
         if not node.has_data:
             return pg.NodeState(node.name, "empty", **common)
         names = [f"{timeline:08X}00000000{segment:08X}" for timeline, segment in node.files]
@@ -766,6 +767,9 @@ class Cluster:
                 asked_at, state = node.heard.get(name, (node.started, None))
                 heard[name] = pg.Heard(state, (self.step - asked_at) * STEP)
         return heard
+
+    def _sees(self, node):
+        return {name: one.age_seconds if one.state else None for name, one in self._heard(node).items()}
 
     def _due(self):
         return self.step + self.random.randint(0, self.delay)

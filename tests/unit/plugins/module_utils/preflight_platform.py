@@ -20,7 +20,6 @@ DATA_DEFAULTS = {
     "postgresql_install_from": "debian",
     "postgresql_max_connections": 200,
     "postgresql_port": 5432,
-    "postgresql_version": 17,
     "repmgr_port": 5432,
 }
 WITNESSES_DEFAULTS = {"pg_guard_automatic": True, "pg_guard_port": 5433}

@@ -145,6 +145,27 @@ def test_a_drill_without_a_fault_is_not_judged(tmp_path):
         run.conclude(str(tmp_path), "x", run.Ways(away, {}), Limits(), run.Patience(0, 1, 1))
 
 
+def test_a_fault_lasts_from_when_it_is_in_force_and_that_is_later_than_its_mark(tmp_path, monkeypatch):
+    """What comes when it ends, as a second writer may, was measured only where the host that suffers it was reached at once."""
+    passing, waited = Time(), []
+
+    class EnoughSeenError(Exception):
+        pass
+
+    def wait_settled(directory, since, *_unused):
+        waited.append((since, passing.now))
+        raise EnoughSeenError
+
+    run.mark(str(tmp_path), "db1: isolated", passing.clock)
+    passing.now = 7.0
+    monkeypatch.setattr(run, "wait_settled", wait_settled)
+    with pytest.raises(EnoughSeenError):
+        run.conclude(
+            str(tmp_path), "x", run.Ways(away, {}), Limits(), run.Patience(20, 1, 1), passing.clock, passing.sleep
+        )
+    assert waited == [(27.0, pytest.approx(27.0, abs=0.3))]
+
+
 OPTIONS = {
     "pool_address": "192.0.2.21",
     "pool_port": 6432,

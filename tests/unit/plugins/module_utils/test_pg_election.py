@@ -1,4 +1,4 @@
-"""The rules of elections: single sentences, and every combination of what three nodes can be."""
+"""The rules of elections, one sentence each; every combination of what three nodes can be is in the tests named `all_states`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     roomier,
     stand,
     stands_before,
-    upstream,
     vacancy,
     vote,
 )
@@ -35,10 +34,7 @@ ROLES = {
     "writer": {"role": "primary", "writable": True, "joined": True},
     "primary": {"role": "primary", "joined": True},
     "standby": {"role": "standby", "joined": True, "rank_final": True},
-    "starting": {"role": "starting", "joined": True},
-    "empty": {"role": "empty"},
 }
-PROMISES = (None, Promise(3, "db1"), Promise(3, "db2"), Promise(4, "db3"))
 
 
 def node(name, kind="standby", timeline=2, lsn=100, **changes):
@@ -47,89 +43,6 @@ def node(name, kind="standby", timeline=2, lsn=100, **changes):
 
 def heard(*states, age=FRESH):
     return {state.node: Heard(state, age) for state in states}
-
-
-def every_state(name, kinds=tuple(ROLES), timelines=(2, 3), promises=PROMISES):
-    for kind, timeline, promise in product(kinds, timelines, promises):
-        yield node(name, kind, timeline, promise=promise)
-
-
-def every_peer(name):
-    yield Heard(None, SILENT)
-    for state, age in product(
-        every_state(name, ("writer", "standby", "empty"), promises=PROMISES[1:]), (FRESH, SILENT)
-    ):
-        yield Heard(state, age)
-
-
-PEERS = [{"db2": db2, "db3": db3} for db2, db3 in product(every_peer("db2"), every_peer("db3"))]
-
-
-def writers(others, floor, within):
-    return [
-        one.state
-        for one in others.values()
-        if one.state and one.state.is_writer and one.state.timeline >= floor and one.age_seconds < within
-    ]
-
-
-@pytest.mark.parametrize(
-    "me", list(every_state("db1")), ids=lambda me: f"{me.reason}{me.role}-{me.timeline}-{me.promise}"
-)
-def test_whatever_three_nodes_are_each_decision_keeps_what_it_must(me):
-    for others in PEERS:
-        known = [me.floor] + [one.state.floor for one in others.values() if one.state]
-        promised = me.promise.timeline if me.promise else 0
-
-        vacant = vacancy(me, others, RULES, 60)
-        assert vacant.vacant is not (me.is_writer or bool(writers(others, promised, RULES.silent_seconds)))
-
-        standing = stand(me, others, RULES, 60)
-        if standing.now:
-            fresh = [one for one in others.values() if one.state and one.age_seconds < RULES.fresh_seconds]
-            assert me.role == "standby"
-            assert fresh
-            assert standing.ballot.pre
-            assert standing.ballot.timeline > max(known)
-        assert standing.now or not standing.ballot
-
-        stopping = fence(me, others, RULES, 0)
-        sees_nobody = all(one.age_seconds >= RULES.alone_seconds for one in others.values())
-        assert stopping.fence is (me.role == "primary" and (max(known) > me.timeline or sees_nobody))
-
-        follows = upstream(me, others, RULES)
-        if follows.action in ("follow", "rewind", "clone"):
-            assert me.role != "primary"
-            source = others[follows.source]
-            assert source.state.is_writer
-            assert source.age_seconds < RULES.fresh_seconds
-            assert source.state.timeline >= me.floor
-        assert all(verdict.reason for verdict in (vacant, standing, stopping, follows))
-
-
-@pytest.mark.parametrize("me", list(every_state("db1")), ids=lambda me: f"{me.role}-{me.timeline}-{me.promise}")
-def test_whatever_three_nodes_are_a_vote_keeps_what_was_promised(me):
-    for others, timeline, pre in product(PEERS, (3, 4), (False, True)):
-        ballot = Ballot("db2", timeline, Rank(2, 100), pre)
-        answer = vote(ballot, me, others, RULES)
-        assert answer.reason
-        if not answer.granted:
-            assert answer.promise is None
-            continue
-        assert timeline > me.timeline
-        assert not me.promise or me.promise.timeline < timeline or me.promise == Promise(timeline, "db2")
-        if pre:
-            floor = me.promise.timeline if me.promise else 0
-            assert answer.promise is None
-            assert not [one for one in writers(others, floor, RULES.fresh_seconds) if one.node != "db2"]
-            assert not me.is_writer
-        else:
-            after = me._replace(promise=answer.promise)
-            assert answer.promise == Promise(timeline, "db2")
-            assert answer.fence is (me.role == "primary")
-            assert vote(ballot, after, others, RULES).granted
-            assert not vote(ballot._replace(candidate="db3"), after, others, RULES).granted
-            assert not vote(ballot._replace(timeline=timeline - 1), after, others, RULES).granted
 
 
 @pytest.mark.parametrize("ranks", list(product([(2, 100), (2, 90), (3, 50)], repeat=3)))
@@ -148,33 +61,6 @@ def a_vote(name, timeline=4, rank=(2, 100), final=True, joined=True, granted=Tru
 
 
 BALLOT = Ballot("db1", 4, Rank(2, 100))
-
-
-@pytest.mark.parametrize(
-    ("db2", "db3"),
-    list(
-        product(
-            [None, *product((True, False), (True, False), (True, False), ((2, 90), (2, 100), (2, 110), (3, 5)))],
-            repeat=2,
-        )
-    ),
-)
-def test_an_election_is_won_only_by_who_has_what_a_majority_has(db2, db3):
-    votes = {"db1": a_vote("db1")}
-    for name, kind in (("db2", db2), ("db3", db3)):
-        if kind:
-            granted, final, joined, rank = kind
-            votes[name] = a_vote(name, rank=rank, final=final, joined=joined, granted=granted)
-    result = elected(BALLOT, votes, RULES)
-    counted = [one for one in votes.values() if one.granted and (one.rank_final or not one.joined)]
-    joined = [one for one in counted if one.joined]
-    enough = len(counted) >= 2 and (len(joined) >= 2 or len(counted) == 3)
-    best = all(one.rank <= Rank(2, 100) for one in joined)
-    assert result.won is (enough and best)
-    assert result.reason
-    if result.won:
-        assert result.quorum == Quorum((4, 0), ())
-    assert bool(result.outranked_by) is not best
 
 
 def test_an_answer_to_another_ballot_does_not_count():

@@ -585,6 +585,15 @@ def test_a_copy_counts_once_it_is_whole(world):
     assert world.remembered("joined") == IDENTIFIER
 
 
+def test_data_of_another_cluster_than_what_counts_already_never_counts(world):
+    world.stands(joined=False)
+    primary_is(world, system_identifier="7500000000000000002")
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.remembered("joined") is None
+    assert (world.did, "another cluster" in guard.node.reason) == ([], True)
+
+
 def test_a_primary_makes_the_slots_of_its_standbys_first(world):
     healthy(world)
     world.observer.look = look(primary_status(2, synchronous=NAMES)._replace(slots=()))

@@ -214,16 +214,30 @@ def test_a_standby_that_hears_a_primary_takes_nobody_out(world):
     assert world.remembered("quorum") == before
 
 
+def test_a_standby_takes_nobody_out_where_a_primary_has_only_been_silent(world):
+    world.stands()
+    world.peers.say(peer("db3", "primary"), age=60.0)
+    world.peers.said["db2"] = Heard(None, 60.0)
+    before = world.remembered("quorum")
+    with pytest.raises(ValueError, match="db3 is not heard now and may be primary: ask on db3 if it runs, and name it"):
+        verbs_of(world)[1].command({"verb": "degrade", "to": ["db2"]})
+    assert world.remembered("quorum") == before
+
+
 @pytest.mark.parametrize(
     ("automatic", "without", "then"),
     [
-        (True, ["db3"], "a primary is elected among those that are left"),
-        (False, ["db2", "db3"], "a primary is elected among those that are left"),
-        (False, ["db3"], "of db1, db2 none is elected until it is switched on"),
+        (True, ["db3", "db4", "db5"], "a primary is elected among those that are left"),
+        (False, ["db2", "db3", "db4", "db5"], "a primary is elected among those that are left"),
+        (False, ["db3", "db4", "db5"], "of db1, db2 none is elected until it is switched on"),
     ],
 )
 def test_what_follows_when_nodes_are_taken_out_is_what_the_guard_then_does(world, automatic, without, then):
     world.stands()
-    world.peers.said = {"db2": Heard(peer("db2"), 60.0), "db3": Heard(None, 60.0)}
-    answer = verbs_of(world, automatic=automatic)[1].command({"verb": "degrade", "to": without})
+    # Of five, two are too few to elect; of three they would be left to it.
+    nodes = {f"db{number}": f"192.0.2.1{number}" for number in range(1, 6)}
+    world.peers.said = {name: Heard(None, 60.0) for name in list(nodes)[1:]}
+    if "db2" not in without:
+        world.peers.say(peer("db2"))
+    answer = verbs_of(world, automatic=automatic, data_nodes=nodes)[1].command({"verb": "degrade", "to": without})
     assert then in answer["reason"]

@@ -22,6 +22,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
 
 THREE = Rules(("db1", "db2", "db3"))
 WITNESSED = Rules(("db1", "db2"), ("witness1",))
+FIVE = Rules(("db1", "db2", "db3", "db4", "db5"))
 
 
 def several(names, least):
@@ -182,18 +183,22 @@ def test_what_an_operator_may_not_do(changes, out, complaint):
 
 
 ROLES = ("primary", "standby", "starting", "stopped", "hung", "empty")
-FRESH, STALE = 1.9, 2.0
+FRESH, STALE, SETTLED = 1.9, 7.9, 8.0
 # What another node may have said, and how long ago: of each role, a primary with and without writes, of an earlier, the same and a later timeline.
 WORDS = [
     Heard(None, STALE),
+    Heard(None, SETTLED),
     *(
         Heard(
-            NodeState("?", role, writable=writable, timeline=timeline, joined=True, quorum=Quorum((timeline, 0))), age
+            NodeState(
+                "?", role, writable=writable, timeline=timeline, joined=role != "empty", quorum=Quorum((timeline, 0))
+            ),
+            age,
         )
         for role in ROLES
         for writable in ((True, False) if role == "primary" else (False,))
         for timeline in (4, 5, 6)
-        for age in (FRESH, STALE)
+        for age in (FRESH, STALE, SETTLED)
     ),
 ]
 ASKED = [
@@ -216,10 +221,10 @@ def every_view():
         yield me, {"db1": said("db1", first), "db3": said("db3", last)}
 
 
-def tried(me, heard, out):
+def tried(me, heard, out, rules=THREE):
     """The quorum, or why not."""
     try:
-        return degraded(me, heard, THREE, out), ""
+        return degraded(me, heard, rules, out), ""
     except ValueError as error:
         return None, str(error)
 
@@ -252,40 +257,114 @@ def test_whatever_is_heard_no_node_takes_others_out_where_another_is_primary(out
 
 
 @pytest.mark.parametrize("out", [["db1"], ["db3"], ["db1", "db3"]], ids="-".join)
-def test_where_no_other_is_primary_the_answer_is_as_it_was(out):
-    """A node that may be elected goes on without those that are silent, far above all timelines, and a primary by one decision more."""
+def test_a_primary_takes_out_who_was_silent_for_long_enough_by_one_decision_more(out):
     count = 0
     for me, heard in every_view():
-        if any(writes_now(one) for one in heard.values()):
+        if not me.is_writer or any(writes_now(one) for one in heard.values()):
             continue
         quorum, why = tried(me, heard, out)
-        fit = me.is_writer or (me.role == "standby" and me.joined and me.rank_final)
-        assert (quorum is not None) == (fit and not any(is_heard(heard[name]) for name in out)), why
+        assert (quorum is not None) == all(heard[name].age_seconds >= SETTLED for name in out), why
+        assert quorum in (None, Quorum((5, 3), tuple(out)))
+        count += quorum is not None
+    assert count
+
+
+@pytest.mark.parametrize("out", [["db1"], ["db3"], ["db1", "db3"]], ids="-".join)
+def test_a_standby_takes_out_whom_only_where_nobody_can_be_primary_without_it(out):
+    """Of each other it knows that it is silent for long and named, or that it is no primary now and cannot be elected."""
+    count = 0
+    for me, heard in every_view():
+        if me.is_writer:
+            continue
+        quorum, why = tried(me, heard, out)
+        fit = me.role == "standby" and me.joined and me.rank_final
+        named = all(heard[name].age_seconds >= SETTLED for name in out)
+        left = [heard[name] for name in heard if name not in out]
+        # Of three, two with data elect one of themselves: an empty one helps nobody to become primary.
+        harmless = all(is_heard(one) and one.state.role == "empty" for one in left)
+        assert (quorum is not None) == (fit and named and harmless), why
         if quorum is None:
             continue
         count += 1
         floors = [me.floor, *(one.state.floor for one in heard.values() if one.state)]
-        assert quorum == (Quorum((5, 3), tuple(out)) if me.is_writer else Quorum((max(floors) + 50, 0), tuple(out)))
+        assert quorum == Quorum((max(floors) + 50, 0), tuple(out))
     assert count
 
 
 @pytest.mark.parametrize("timeline", [4, 5, 6])
-@pytest.mark.parametrize("age", [0.0, FRESH, STALE, 90.0])
-def test_whoever_of_those_that_are_left_is_asked_a_primary_can_still_let_the_others_back(timeline, age):
-    """db1 is primary, db3 has no power. Once db2 decided for it, a quorum of nobody's timeline was never changed again."""
+@pytest.mark.parametrize("age", [0.0, FRESH, 2.0, STALE, SETTLED, 90.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_whoever_of_those_that_are_left_is_asked_a_primary_can_still_let_the_others_back(timeline, age, known):
+    """db1 is primary, db3 has no power, and db2 may know it late or not at all. Once it decided for db1, for good."""
     whole = Quorum((timeline, 0))
     leads = NodeState("db1", "primary", writable=True, timeline=timeline, joined=True, quorum=whole)
     me = NodeState("db2", "standby", timeline=timeline, joined=True, rank_final=True, quorum=whole)
     silent = {"db3": Heard(None, 90.0)}
-    by_db2, _why = tried(me, {"db1": Heard(leads, age), **silent}, ["db3"])
-    assert (by_db2 is None) == (age < THREE.fresh_seconds)
+    by_db2, why = tried(me, {"db1": Heard(leads if known else None, age), **silent}, ["db3"])
+    assert by_db2 is None
+    assert "ask on db1" in why
     by_db1 = degraded(leads, {"db2": Heard(me, age), **silent}, THREE, ["db3"])
-    leads = leads._replace(quorum=max(by_db1, by_db2 or by_db1, key=lambda one: one.version))
-    back = NodeState("db3", "standby", timeline=timeline, joined=True, quorum=leads.quorum)
-    leads = leads._replace(standbys=(Standby("db3", "streaming", "async", 100),))
-    heard = {"db2": Heard(me._replace(quorum=leads.quorum), 0.1), "db3": Heard(back, 0.1)}
+    back = NodeState("db3", "standby", timeline=timeline, joined=True, quorum=by_db1)
+    leads = leads._replace(quorum=by_db1, standbys=(Standby("db3", "streaming", "async", 100),))
+    heard = {"db2": Heard(me._replace(quorum=by_db1), 0.1), "db3": Heard(back, 0.1)}
     change = change_quorum(leads, heard, THREE, InForce('ANY 1 ("db1", "db2", "db3")', 100))
-    assert (change.quorum is not None) == (age < THREE.fresh_seconds), change.reason
+    assert change.quorum is not None, change.reason
+
+
+STANDBY = NodeState("db2", "standby", timeline=5, joined=True, rank_final=True)
+
+
+def test_two_of_three_that_can_elect_by_themselves_are_left_to_it():
+    """One of them may have been elected since it was heard, and a primary could not change what the other decided."""
+    heard = {"db1": Heard(STANDBY._replace(node="db1", rank_final=False), 0.1), "db3": Heard(None, 90.0)}
+    assert "db1, db2 are enough to elect a primary" in tried(STANDBY, heard, ["db3"])[1]
+    by_hand = THREE._replace(automatic=False)
+    assert "switch automatic failover on, and ask there" in tried(STANDBY, heard, ["db3"], by_hand)[1]
+    witness = NodeState("witness1", "witness")
+    heard = {"db1": Heard(None, 90.0), "witness1": Heard(witness, 0.1)}
+    assert "db2, witness1 are enough to elect a primary" in tried(STANDBY, heard, ["db1"], WITNESSED)[1]
+    heard["witness1"] = Heard(witness, 90.0)
+    out = ["db1", "witness1"]
+    assert tried(STANDBY, heard, out, WITNESSED) == (Quorum((55, 0), ("db1", "witness1")), "")
+
+
+@pytest.mark.parametrize("role", ["primary", "hung"])
+def test_a_node_that_may_take_writes_in_a_moment_is_waited_for(role):
+    heard = {name: Heard(None, 90.0) for name in ("db3", "db4", "db5")}
+    heard["db1"] = Heard(STANDBY._replace(node="db1", role=role), 0.1)
+    why = tried(STANDBY, heard, ["db3", "db4", "db5"], FIVE)[1]
+    assert why == f"db1 is {role} and may take writes in a moment: ask again when it does, or is a standby"
+
+
+def test_what_speaks_against_a_node_without_power_is_said_by_whom():
+    silent = {"db1": Heard(STANDBY._replace(node="db1"), 90.0), "db3": Heard(None, 90.0)}
+    out = ["db1", "db3"]
+    assert tried(STANDBY, silent, out)[0]
+    assert "db2 streams from db1" in tried(STANDBY._replace(upstream="db1", streaming=True), silent, out)[1]
+    assert tried(STANDBY._replace(upstream="db1", streaming=False), silent, out)[0]
+    just_begun = {**silent, "db3": Heard(None, 3.0)}
+    assert "db2 has listened to db3 for 3.0 s only" in tried(STANDBY, just_begun, out)[1]
+
+
+@pytest.mark.parametrize(
+    ("age", "seen", "refused"), [(0.5, 7.4, True), (0.5, 7.5, False), (2.0, 0.1, False), (0.5, None, False)]
+)
+@pytest.mark.parametrize("me", [STANDBY, primary(Quorum((5, 0)))], ids=["standby", "primary"])
+def test_a_node_that_is_cut_off_from_this_one_alone_is_not_powered_off(me, age, seen, refused):
+    out = ["db1", "db4", "db5"]
+    heard = {name: Heard(None, 90.0) for name in out}
+    heard["db3"] = Heard(STANDBY._replace(node="db3", sees={"db1": seen, "db4": 90.0}), age)
+    quorum, why = tried(me, heard, out, FIVE)
+    assert (f"db3 heard db1 {age + (seen or 0):.1f} s ago: power it off" in why) == refused, why
+    # One that is heard no more is no witness, and may itself be primary.
+    assert (quorum is None) == (refused or (age >= FIVE.fresh_seconds and not me.is_writer)), why
+
+
+def test_a_node_that_streams_from_one_says_that_it_lives():
+    out = ["db1", "db4", "db5"]
+    heard = {name: Heard(None, 90.0) for name in out}
+    heard["db3"] = Heard(STANDBY._replace(node="db3", upstream="db1", streaming=True), 0.1)
+    assert "db3 streams from db1: power it off" in tried(STANDBY, heard, out, FIVE)[1]
 
 
 def test_of_two_that_claim_to_write_the_later_is_named():
@@ -296,7 +375,6 @@ def test_of_two_that_claim_to_write_the_later_is_named():
     assert other_writer(NodeState("db2", "standby"), {"db1": earlier._replace(age_seconds=2.0)}, THREE) is None
 
 
-FIVE = Rules(("db1", "db2", "db3", "db4", "db5"))
 OFF = ["db3", "db4", "db5"]
 
 

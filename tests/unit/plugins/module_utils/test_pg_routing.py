@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
@@ -138,45 +136,6 @@ def test_the_gate_refuses_the_data_of_another_cluster():
 
 def follower(name, of="db1", lag=0.0, **changes):
     return standby(name, 4, 190, upstream=of, streaming=True, replay_lag_seconds=lag)._replace(**changes)
-
-
-KINDS = (
-    None,
-    *({"role": "primary", "writable": True, "timeline": timeline, "joined": True} for timeline in (3, 4)),
-    *(
-        {
-            "role": "standby",
-            "timeline": timeline,
-            "upstream": of,
-            "streaming": True,
-            "joined": True,
-            "replay_lag_seconds": 0.0,
-        }
-        for timeline, of in product((3, 4), RULES.nodes)
-    ),
-    {"role": "standby", "timeline": 3, "joined": True},
-    {"role": "empty"},
-)
-
-
-def test_whatever_three_nodes_say_clients_reach_one_confirmed_primary_or_none():
-    for kinds, ages in product(product(KINDS, repeat=3), ((0.3, 0.3, 0.3), (0.3, 9.0, 0.3))):
-        states = {name: NodeState(name, **kind) for name, kind in zip(RULES.nodes, kinds, strict=True) if kind}
-        everyone = {name: Heard(state, age) for (name, state), age in zip(states.items(), ages, strict=False)}
-        fresh = {name: one.state for name, one in everyone.items() if one.age_seconds < 2.5}
-        found = route(everyone, RULES, 10)
-        assert found.reason
-        if found.writer:
-            writer = fresh[found.writer]
-            claims = [one.node for one in fresh.values() if one.is_writer and one.timeline >= writer.timeline]
-            assert claims == [found.writer]
-            assert all(one.timeline <= writer.timeline for one in fresh.values())
-            assert any(
-                one.upstream == found.writer and one.streaming and one.timeline == writer.timeline
-                for one in fresh.values()
-            )
-        assert all(fresh[name].role == "standby" or name == found.writer for name in found.readers)
-        assert set(found.readers) | set(found.why) | {found.writer} >= set(RULES.nodes)
 
 
 def test_clients_write_to_the_primary_and_read_from_standbys_within_the_lag_limit():

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_state
+from ansible_collections.escala.ha.plugins.module_utils import _pg_quorum, _pg_state
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import Rank, Rules
 from tests.unit.plugins.module_utils import pg_simulation
 from tests.unit.plugins.module_utils.pg_simulation import FAULTS, PLOTS, Cluster, UnsafeError, act, storm
@@ -90,7 +90,8 @@ def goes_on_without(cluster, off):
     """Those lose their power, an operator asks all that are left, one after the other, and later they are booted."""
     for name in off:
         cluster.crash(name)
-    cluster.tick(6)
+    # A guard takes nobody out who was heard a moment ago.
+    cluster.tick(int(cluster.rules.settled_seconds / pg_simulation.STEP) + 1)
     left = [name for name in cluster.nodes if name not in off]
     cluster.random.shuffle(left)
     for name in left:
@@ -100,6 +101,11 @@ def goes_on_without(cluster, off):
         cluster.fail(
             f"no commit was acknowledged within {WRITER_WITHIN_SECONDS} s after an operator had asked to go on"
         )
+    come_back(cluster, off)
+
+
+def come_back(cluster, off):
+    """Those that were powered off are booted, and must vote again."""
     for name in off:
         cluster.boot(name)
     if not pg_simulation.wait_for(cluster, lambda: not cluster._newest_quorum().out, 240):
@@ -128,6 +134,41 @@ def test_asked_of_all_that_are_left_of_a_lost_majority_they_elect_one_that_lets_
             tried += 1
             goes_on_without(cluster, off)
     assert tried > 10
+
+
+def asked_at_a_wrong_moment(seeds):
+    """One standby has no power. The primary lives, but its guard is dead, or it and the other standby do not hear each other, for a while.
+
+    In that while the operator asks the standby, again and again.
+    """
+    for seed in seeds:
+        cluster = Cluster(3, 0, seed)
+        cluster.tick(60)
+        primary = pg_simulation.primary_of(cluster)
+        asked, off = cluster.random.sample([name for name in cluster.nodes if name != primary], 2)
+        cluster.crash(off)
+        fault = cluster.random.choice(["guard_stop", "freeze", "cut", "deaf", "loss"])
+        pairs = {"cut": ((primary, asked), (asked, primary)), "deaf": ((primary, asked),)}.get(fault, ())
+        for pair in pairs:
+            cluster.cut(*pair)
+        if not pairs:
+            act(cluster, fault, primary, asked)
+        for _number in range(6):
+            cluster.tick(cluster.random.randint(1, 10))
+            cluster.ask_to_degrade(asked, [off])
+        cluster.mend(leave_down=[off])
+        cluster.tick(20)
+        come_back(cluster, [off])
+
+
+def test_asked_while_a_living_primary_is_not_heard_a_standby_takes_nobody_out_for_good():
+    asked_at_a_wrong_moment(range(40 * FACTOR))
+
+
+def test_by_silence_alone_a_standby_would_take_nodes_out_for_good(monkeypatch):
+    monkeypatch.setattr(_pg_quorum, "_led_by_another", lambda *_what_is_known: "")
+    with pytest.raises(UnsafeError, match="are out of the quorum for good"):
+        asked_at_a_wrong_moment(range(40))
 
 
 BROKEN = {

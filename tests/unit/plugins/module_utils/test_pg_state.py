@@ -64,7 +64,14 @@ def test_a_state_arrives_as_it_was_sent(state):
 
 @given(
     st.builds(
-        Ballot, NAMES, st.integers(2, 2**31), st.builds(Rank, NUMBERS, NUMBERS), st.booleans(), st.booleans(), QUORUMS
+        Ballot,
+        NAMES,
+        st.integers(2, 2**31),
+        st.builds(Rank, NUMBERS, NUMBERS),
+        st.booleans(),
+        st.booleans(),
+        QUORUMS,
+        st.none() | st.text(),
     )
 )
 def test_a_ballot_arrives_as_it_was_sent(ballot):
@@ -124,6 +131,11 @@ def test_what_is_wrong_with_a_state_is_named(change, complaint):
 def test_what_is_no_message_is_refused(take, value):
     with pytest.raises(ValueError, match="is"):
         take(value)
+
+
+def test_a_ballot_of_a_guard_that_does_not_say_whose_data_it_has_is_taken():
+    known = ballot_from({"candidate": "db1", "timeline": 2, "rank": [1, 0], "quorum": None})
+    assert known == Ballot("db1", 2, Rank(1, 0))
 
 
 def test_the_first_timeline_cannot_be_stood_for():

@@ -148,6 +148,17 @@ def test_a_database_that_is_not_there_is_named_with_those_that_are():
     pooler = Pooler()
     with pytest.raises(AdminError, match="no database orders; there are app"):
         bring("pause", "orders", pooler.connect, pooler.pace())
+    with pytest.raises(AdminError, match="^no database is named; there are app$"):
+        bring("pause", "", pooler.connect, pooler.pace())
+
+
+@pytest.mark.parametrize("said", ["FATAL: no authentication method is found", "FATAL: unix socket login rejected"])
+def test_an_account_that_the_console_does_not_let_in_is_told_which_ones_it_does(said):
+    def connect():
+        raise ConsoleError("connection", said)
+
+    with pytest.raises(AdminError, match=f"{said}; run this as root .become., or as the account that PgBouncer runs"):
+        bring("pause", "app", connect, Pooler().pace())
 
 
 def test_a_console_that_is_not_there_says_what_to_look_at():

@@ -1,5 +1,7 @@
 """What real servers answered is read as it was meant."""
 
+import re
+
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _postgresql_observed as observed
@@ -32,6 +34,14 @@ def test_a_standby_is_read():
         "sslmode": "verify-full",
     }
     assert observed.upstream_of(node, ADDRESSES) == "db1"
+
+
+@pytest.mark.parametrize(
+    "shown", ["port=5432 sslmode=verify-full sslrootcert=/ca.pem", "port='5432' sslmode='verify-full'"]
+)
+def test_how_a_standby_is_connected_is_read_as_the_server_shows_it_and_as_it_was_written(shown):
+    [pattern] = re.findall(r"substring\(conninfo FROM '(sslmode.*?)'\)", observed.QUERY)
+    assert re.findall(pattern.replace("''", "'"), shown) == ["verify-full"]
 
 
 def test_every_node_has_the_same_keys():

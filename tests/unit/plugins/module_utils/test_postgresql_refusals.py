@@ -159,3 +159,9 @@ def test_each_thing_has_its_own_reason():
 def test_two_that_are_writable_are_nobody_to_learn_a_password():
     with pytest.raises(ClusterError, match="db1 and db2 are writable at once"):
         refusals({**cluster("db1"), "db2": node(writable=True)}, ROTATED)
+
+
+@pytest.mark.parametrize("version", ["14", "19", "seventeen"])
+def test_a_version_that_the_roles_do_not_know_is_refused_for_a_new_cluster_too(version):
+    [told] = refusals(dict.fromkeys(NAMES, NEW), Wish(version, LEAST, (), ()))
+    assert told == f"postgresql_version is {version}, and only 15, 16, 17, 18 are known here: choose one of them"

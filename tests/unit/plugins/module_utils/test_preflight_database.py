@@ -90,6 +90,8 @@ def test_a_witness_named_like_a_data_node_is_a_fault():
 @pytest.mark.parametrize(
     ("system", "version", "more", "good"),
     [
+        ("Debian 13", None, {}, True),
+        ("Debian 12", None, {}, True),
         ("Debian 13", 17, {}, True),
         ("Debian 12", 15, {}, True),
         ("Debian 12", "15", {}, True),
@@ -97,6 +99,7 @@ def test_a_witness_named_like_a_data_node_is_a_fault():
         ("Debian 13", 15, {}, False),
         ("Debian 12", 17, {"postgresql_install_from": "pgdg"}, True),
         ("Debian 13", 18, {"postgresql_install_from": "pgdg"}, True),
+        ("Debian 13", None, {"postgresql_install_from": "pgdg"}, True),
     ],
 )
 def test_the_version_is_one_that_the_system_has(system, version, more, good):
@@ -109,6 +112,13 @@ def test_the_version_is_one_that_the_system_has(system, version, more, good):
         assert found == [said]
 
 
+@pytest.mark.parametrize("version", [14, 19])
+def test_a_version_that_the_roles_do_not_know_is_a_fault_wherever_it_comes_from(version):
+    assert faults(data(1, postgresql_version=version, postgresql_install_from="pgdg")) == [
+        f"db1: postgresql_version = {version}: is none that the roles know, which are 15, 16, 17, 18; choose one of them"
+    ]
+
+
 def test_data_nodes_have_one_version():
     mixed = [data(1), data(2, postgresql_version=18), data(3)]
     of = {"postgresql_install_from": "pgdg"}
@@ -116,6 +126,33 @@ def test_data_nodes_have_one_version():
     assert faults(*mixed) == [
         "db1, db3, db2: postgresql_version = 17, 18: differs between data nodes, and none could be a standby of another; set the same for all"
     ]
+
+
+def test_data_nodes_of_two_systems_have_one_version_only_where_it_is_set():
+    older = seen(system="Debian 12", addresses=["127.0.0.1", "192.0.2.32"])
+    (fault,) = faults(data(1), data(2, observed=older), data(3))
+    assert fault == (
+        "db1, db3, db2: postgresql_version = 17, 15: differs between data nodes, whose systems are Debian 13, Debian 12, and none could be a"
+        " standby of another; set the same for all, with postgresql_install_from: pgdg where the system has another"
+    )
+    of = {"postgresql_install_from": "pgdg", "postgresql_version": 17}
+    assert faults(data(1, **of), data(2, observed=older, **of), data(3, **of)) == []
+
+
+def test_a_data_node_that_could_not_be_seen_has_no_version_of_its_own():
+    (fault,) = faults(data(1), data(2), data(3, absent="unreachable"))
+    assert fault.startswith("db3: ansible_host")
+
+
+@pytest.mark.parametrize(("system", "version"), [("Debian 12", 15), ("Debian 13", 17)])
+def test_the_server_of_the_version_that_the_system_has_may_listen_already(system, version):
+    def listening(unit):
+        server = {"port": 5432, "address": "192.0.2.31", "program": "postgres", "unit": unit}
+        return seen(system=system, addresses=["127.0.0.1", "192.0.2.31"], listeners=[server])
+
+    assert faults(data(1, observed=listening(f"postgresql@{version}-main.service"))) == []
+    (fault,) = faults(data(1, observed=listening("postgresql@16-main.service")))
+    assert fault.startswith("db1: port 5432 = postgres (postgresql@16-main.service): has it already")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_a_fault_that_cannot_be_put_in_force_breaks_nothing(run_module):
     assert result["msg"] == "Nothing was broken: none.service does not run here, so there is nothing to freeze"
 
 
+def test_the_operators_own_command_is_run_where_there_is_no_systemd(run_module, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = {"fault": "host_power_off", "power_off_command": ["/bin/mkdir", str(tmp_path / "db1-off")]}
+    result = run_module("postgresql_fault", options)
+    assert result["commands"] == [options["power_off_command"]]
+    assert (tmp_path / "db1-off").is_dir()
+
+
 def test_a_pooler_in_check_mode_has_nobody_wait(run_module):
     result = run_module("pgbouncer_hold", {"target_address": "192.0.2.32"}, check_mode=True)
     assert (result["changed"], result["held_seconds"], result["moved"]) == (True, None, False)
