@@ -23,7 +23,7 @@ def parsed(said: str) -> t.Tuple[NodeState, t.Optional[str]]:
 
 
 def out_already(state: NodeState, without: t.Sequence[str]) -> bool:
-    return set(without) <= set(state.quorum.out)
+    return set(without) <= set(state.quorum.out) and state.node not in state.quorum.out
 
 
 def is_others_part(state: NodeState, primary: t.Optional[str], without: t.Sequence[str]) -> bool:
@@ -42,9 +42,13 @@ def refusal(state: NodeState, primary: t.Optional[str], without: t.Sequence[str]
     if not state.joined:
         return f"{state.node} has no data of the cluster"
     elected = state.promise is not None and state.promise == (state.timeline, state.node)
-    if state.is_writer or elected or accept_loss:
+    out = state.node in state.quorum.out
+    if state.is_writer or (elected and not out) or accept_loss:
         return ""
+    why = (
+        "is out of the quorum, which went on without it" if out else f"was not the primary of timeline {state.timeline}"
+    )
     return (
-        f"{state.node} was not the primary of timeline {state.timeline}, so commits may be acknowledged that it does not have;"
+        f"{state.node} {why}, so commits may be acknowledged that it does not have;"
         " boot the old primary if you can, or accept the loss (degrade_accept_loss)"
     )

@@ -209,14 +209,15 @@ def degraded(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.S
     if me.is_writer:
         return _next(me.quorum, tuple(sorted({*me.quorum.out, *out})))
     newest = newest_quorum(me, heard)
-    if set(out) <= set(newest.out):
+    if set(out) <= set(newest.out) and me.node not in newest.out:
         # Another node that is left was asked before, and may just be elected by this one: the timeline of a later one would be nobody's.
         return newest
     refused = _led_by_another(me, heard, rules, out)
     if refused:
         raise ValueError(refused)
     known = [state.floor for state in (me, *(one.state for one in heard.values() if one.state))]
-    return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest.out, *out})))
+    # One that is out itself is chosen by an operator who accepts what it lacks, and is in again by that.
+    return Quorum((max(known) + DEGRADED_GAP, 0), tuple(sorted({*newest.out, *out} - {me.node})))
 
 
 def _not_here(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, out: t.Sequence[str]) -> str:

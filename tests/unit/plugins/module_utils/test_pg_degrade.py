@@ -60,6 +60,13 @@ def test_what_is_out_need_not_be_taken_out():
     state = STANDBY._replace(quorum=Quorum((3, 1), ("db2", "db3")))
     assert out_already(state, ["db3", "db2"])
     assert not out_already(state, ["db4"])
+    assert not out_already(state._replace(quorum=Quorum((3, 2), ("db1", "db2"))), ["db2"])
+
+
+def test_a_node_without_which_the_others_went_on_goes_on_only_with_the_loss_accepted():
+    state = STANDBY._replace(promise=Promise(3, "db1"), quorum=Quorum((3, 1), ("db1",)))
+    assert "db1 is out of the quorum" in refusal(state, None, ["db2", "db3"], accept_loss=False)
+    assert refusal(state, None, ["db2", "db3"], accept_loss=True) == ""
 
 
 def test_a_state_is_read_as_guards_write_it():

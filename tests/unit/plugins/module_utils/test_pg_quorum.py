@@ -314,6 +314,13 @@ def test_whoever_of_those_that_are_left_is_asked_a_primary_can_still_let_the_oth
 STANDBY = NodeState("db2", "standby", timeline=5, joined=True, rank_final=True)
 
 
+def test_a_node_that_is_out_and_is_to_go_on_is_in_again():
+    """The operator accepted what it lacks; a quorum of nobody could elect nobody."""
+    silent = {name: Heard(None, 90.0) for name in ("db1", "db3")}
+    out = STANDBY._replace(quorum=Quorum((5, 1), ("db2",)))
+    assert degraded(out, silent, THREE, ["db1", "db3"]) == Quorum((55, 0), ("db1", "db3"))
+
+
 def test_two_of_three_that_can_elect_by_themselves_are_left_to_it():
     """One of them may have been elected since it was heard, and a primary could not change what the other decided."""
     heard = {"db1": Heard(STANDBY._replace(node="db1", rank_final=False), 0.1), "db3": Heard(None, 90.0)}
