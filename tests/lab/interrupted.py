@@ -84,7 +84,9 @@ def kill_at_a_task(
         among = len(_tasks(checked.stdout))
     number = by.randrange(among)
     pause = by.uniform(0, _WITHIN_TASK_SECONDS)
-    with killed_at_the_end(name, *arguments, output=output, strategy=strategy) as run:
+    # By Mitogen what a run has started would wait for it for ever.
+    with_workers = strategy != "linear"
+    with killed_at_the_end(name, *arguments, output=output, strategy=strategy, with_workers=with_workers) as run:
         eventually(
             f"{name} is at its task {number + 1}",
             lambda: run.poll() is not None or len(_tasks(output.read_text())) > number,
