@@ -29,7 +29,8 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 echo $$ > "/sys/fs/cgroup/$GROUP/cgroup.procs"
-mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root"
+# A folder from a layer below can be given another name, as on any disk.
+mount -t overlay overlay -o "redirect_dir=on,lowerdir=$LOWER,upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root"
 for volume in $VOLUMES; do
   mkdir -p "$DISK/volumes/${volume%%:*}"
   mount -o loop,discard "$DISK/volumes/${volume%%:*}.img" "$DISK/volumes/${volume%%:*}"
