@@ -145,15 +145,7 @@ STEPS = (
         "programs that Debian lacks, from their Go modules",
         _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv"),
     ),
-    _stories(
-        "stories",
-        "stories on the lab, with figures",
-        "nginx",
-        "etapa_1_nginx",
-        "sanity",
-        "-m",
-        "not etapa_3 and not first_run",
-    ),
+    _stories("stories", "stories on the lab, with figures", "nginx", "etapa_1_nginx", "sanity", "-m", "not etapa_3"),
     _scenario("etapa_1_haproxy", "stories"),
     _stories(
         "stories-haproxy",
@@ -173,15 +165,7 @@ STEPS = (
         after=("stories-haproxy",),
         shown=True,
     ),
-    Step(
-        "etapa_3-killed",
-        "a first run of etapa 3 that is killed, for the scenario to go on with",
-        _pytest("tests/lab", "-v", "-s", "-m", "first_run"),
-        pytest_tests,
-        needs=("data-nodes",),
-        shown=True,
-    ),
-    _scenario("etapa_3", "data-nodes", "etapa_3-killed"),
+    _scenario("etapa_3", "data-nodes"),
     Step(
         "app-on-cluster",
         "the application, made to use the cluster",
