@@ -43,6 +43,8 @@ wait "$frontend_install" || fail "the frontend's packages cannot be installed"
 # This application loads one of them: the fast one for PostgreSQL as an ES module.
 find backend/node_modules/@prisma/client/runtime \
     \( -name 'query_compiler_*' ! -name 'query_compiler_fast_bg.postgresql.*mjs' -o -name 'wasm-compiler-edge.*' \) -delete
+# The kits of S3 and Azure come in several builds, too: 17 MB for browsers and phones.
+find backend/node_modules/@azure backend/node_modules/@typespec -type d -path '*/dist/*' \( -name browser -o -name react-native \) -prune -exec rm -r {} +
 # Types, maps, caches and links to command line tools serve whoever develops, not what runs.
 find backend/node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete
 rm -rf backend/node_modules/.bin backend/node_modules/.cache backend/node_modules/@types
@@ -61,6 +63,11 @@ JS
 status=0
 env -i PATH="$PATH" node release/backend/dist/server.js 2>/dev/null || status=$?
 [ "$status" -eq 78 ] || fail "the built backend does not start (status $status)"
+# These are loaded only where they are configured.
+for driver in s3 azure_blob; do
+    node --input-type=module --eval "await import('$work/release/backend/dist/storage/$driver.js')" ||
+        fail "the built backend cannot load its storage driver $driver"
+done
 [ -f release/backend/node_modules/@prisma/client/runtime/query_compiler_fast_bg.postgresql.wasm-base64.mjs ] ||
     fail "Prisma's query compiler has another name than expected; mend the clean-up above"
 

@@ -15,10 +15,32 @@ export interface DatabaseConfig {
   replicaLagMs: number;
 }
 
+export interface S3Config {
+  bucket: string;
+  /** None is AWS. */
+  endpoint: string | undefined;
+  region: string;
+  /** None is what AWS gives the host itself. */
+  credentials: { accessKeyId: string; secretAccessKey: string } | undefined;
+}
+
+export interface AzureBlobConfig {
+  connectionString: string;
+  container: string;
+}
+
+export const STORAGE_DRIVERS = ["local", "s3", "azure_blob"] as const;
+export type StorageDriverName = (typeof STORAGE_DRIVERS)[number];
+
+/** The driver that is meant, and all that are configured: the setting may choose another of them. */
 export interface StorageConfig {
-  driver: "local";
-  localPath: string;
+  driver: StorageDriverName;
+  localPath: string | undefined;
   allowedRoots: string[];
+  s3: S3Config | undefined;
+  azureBlob: AzureBlobConfig | undefined;
+  /** How long one request to S3 or Azure may take, its second try included. */
+  requestTimeoutMs: number;
 }
 
 export interface ServerConfig {
@@ -52,10 +74,36 @@ export function readDatabaseConfig(env: EnvironmentReader): DatabaseConfig {
 }
 
 export function readStorageConfig(env: EnvironmentReader): StorageConfig {
+  const driver = env.choice("STORAGE_DRIVER", "local", STORAGE_DRIVERS);
+  const wants = (name: StorageDriverName, variable: string): boolean => driver === name || env.optionalText(variable) !== undefined;
   return {
-    driver: env.choice("STORAGE_DRIVER", "local", ["local"]),
-    localPath: env.absolutePath("STORAGE_LOCAL_PATH"),
+    driver,
+    localPath: driver === "local" ? env.absolutePath("STORAGE_LOCAL_PATH") : env.optionalAbsolutePath("STORAGE_LOCAL_PATH"),
     allowedRoots: env.list("STORAGE_ALLOWED_ROOTS", ["/srv", "/mnt"], isAbsolute, "set absolute paths, separated by commas"),
+    s3: wants("s3", "STORAGE_S3_BUCKET") ? readS3Config(env) : undefined,
+    azureBlob: wants("azure_blob", "STORAGE_AZURE_CONTAINER") ? readAzureBlobConfig(env) : undefined,
+    requestTimeoutMs: env.integer("STORAGE_REQUEST_TIMEOUT_MS", 10_000, 1_000, 600_000),
+  };
+}
+
+function readS3Config(env: EnvironmentReader): S3Config {
+  const name = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+  const bucket = env.matching("STORAGE_S3_BUCKET", name, "set a bucket's name: 3 to 63 small letters, digits, dots or dashes");
+  const endpoint = env.optionalHttpUrl("STORAGE_S3_ENDPOINT");
+  const region = env.text("STORAGE_S3_REGION", "us-east-1");
+  // AWS may give a host its own credentials; a server of one's own cannot.
+  const hasKey = endpoint !== undefined || env.hasSecret("STORAGE_S3_ACCESS_KEY_ID") || env.hasSecret("STORAGE_S3_SECRET_ACCESS_KEY");
+  const credentials = hasKey
+    ? { accessKeyId: env.secret("STORAGE_S3_ACCESS_KEY_ID"), secretAccessKey: env.secret("STORAGE_S3_SECRET_ACCESS_KEY") }
+    : undefined;
+  return { bucket, endpoint, region, credentials };
+}
+
+function readAzureBlobConfig(env: EnvironmentReader): AzureBlobConfig {
+  const name = /^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/;
+  return {
+    container: env.matching("STORAGE_AZURE_CONTAINER", name, "set a container's name: 3 to 63 small letters, digits or single dashes"),
+    connectionString: env.azureConnectionString("STORAGE_AZURE_CONNECTION_STRING"),
   };
 }
 

@@ -47,11 +47,37 @@ export class EnvironmentReader {
     return found ?? fallback;
   }
 
-  absolutePath(name: string): string {
+  /** Text of one shape, which the remedy describes. */
+  matching(name: string, pattern: RegExp, remedy: string): string {
     const raw = this.raw(name);
-    if (raw !== undefined && isAbsolute(raw)) return raw;
-    this.fault(name, raw === undefined ? "is not set" : `"${raw}" is relative`, "set an absolute path");
-    return "/";
+    if (raw !== undefined && pattern.test(raw)) return raw;
+    this.fault(name, raw === undefined ? "is not set" : `"${raw}" is not accepted`, remedy);
+    return "";
+  }
+
+  optionalAbsolutePath(name: string): string | undefined {
+    const raw = this.raw(name);
+    if (raw === undefined || isAbsolute(raw)) return raw;
+    this.fault(name, `"${raw}" is relative`, "set an absolute path");
+    return undefined;
+  }
+
+  absolutePath(name: string): string {
+    if (this.raw(name) === undefined) this.fault(name, "is not set", "set an absolute path");
+    return this.optionalAbsolutePath(name) ?? "/";
+  }
+
+  /** The address of a service. One with a password in it is not shown: that belongs in a secret. */
+  optionalHttpUrl(name: string): string | undefined {
+    const raw = this.raw(name);
+    if (raw === undefined) return undefined;
+    const url = URL.canParse(raw) ? new URL(raw) : undefined;
+    const remedy = "set http:// or https://, a host, and a port if it needs one, nothing else";
+    const isBare = url !== undefined && /^https?:$/.test(url.protocol) && url.pathname + url.search + url.hash === "/";
+    const hasUser = url !== undefined && (url.username !== "" || url.password !== "");
+    if (isBare && !hasUser) return url.origin;
+    this.fault(name, hasUser ? "an address with a user in it" : `"${raw}" is not accepted`, remedy);
+    return undefined;
   }
 
   list(name: string, fallback: readonly string[], accepts: (item: string) => boolean, remedy: string): string[] {
@@ -95,12 +121,29 @@ export class EnvironmentReader {
     return value ?? "";
   }
 
+  /** Whether a secret is set, in one way or the other. */
+  hasSecret(name: string): boolean {
+    return this.raw(name) !== undefined || this.raw(`${name}_FILE`) !== undefined;
+  }
+
   /** Addresses of databases carry a password, so they are secrets too. */
   optionalDatabaseUrl(name: string): string | undefined {
     const value = this.optionalSecret(name);
     if (value === undefined || /^postgres(ql)?:\/\/./.test(value)) return value;
     this.fault(name, `a secret of ${Buffer.byteLength(value)} bytes that is no address`, "set postgresql://user:password@host:port/database");
     return undefined;
+  }
+
+  /** What Azure's portal calls a connection string, in either of its shapes: an account with its key, or an address with a signature. */
+  azureConnectionString(name: string): string {
+    const value = this.secret(name);
+    const has = (key: string, shape = "[^;]"): boolean => new RegExp(`(^|;)${key}=${shape}`).test(value);
+    const hasAddress = has("BlobEndpoint", "https?://[^;/?#]");
+    const hasAccount = has("DefaultEndpointsProtocol", "https?(;|$)") && has("AccountName") && has("AccountKey") && (hasAddress || has("EndpointSuffix"));
+    if (value === "" || hasAccount || (hasAddress && has("SharedAccessSignature"))) return value;
+    const remedy = "set DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…;EndpointSuffix=… or BlobEndpoint=…;SharedAccessSignature=…";
+    this.fault(name, `a secret of ${Buffer.byteLength(value)} bytes that is no connection string`, remedy);
+    return "";
   }
 
   databaseUrl(name: string): string {

@@ -7,7 +7,7 @@ import { StorageSelector } from "./storage/selector.js";
 const config = readConfigOrExit(readSeedConfig);
 const database = openDatabase(config.database, (error) => console.error(error.message));
 try {
-  const storage = new StorageSelector(config.storage, database);
+  const storage = await StorageSelector.open(config.storage, database);
   await storage.refresh();
   await seed(database, storage.current(), config);
   console.log(`seeded: ${await database.primary.note.count()} notes and ${await database.primary.upload.count()} uploads are there`);

@@ -17,7 +17,7 @@ const logger = pino({
 });
 
 const database = openDatabase(config.database, (error) => logger.warn({ err: error }, "an idle database connection broke"));
-const storage = new StorageSelector(config.storage, database);
+const storage = await StorageSelector.open(config.storage, database);
 const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, config.readyOverrideFile);
 const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
 

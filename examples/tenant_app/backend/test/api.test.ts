@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, readdir } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
 import { pino } from "pino";
 import { drain } from "../src/drain.js";
-import { seed } from "../src/seeding.js";
+import { seed, seededContent } from "../src/seeding.js";
 import { emptyDatabase, startInstance, stopInstance, type Instance } from "./instance.js";
+import { Proxy } from "./proxy.js";
+import { S3_KEY, startS3Server, type TestServer } from "./servers.js";
 
 const url = process.env.TEST_DATABASE_URL;
 const PASSWORD = "a password for tests";
@@ -231,6 +235,128 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
       other.storage.stop();
       await stopInstance(other);
     }
+  });
+
+  describe("with a bucket", () => {
+    let server: TestServer;
+    let s3: Record<string, string>;
+    let bucketed: Instance;
+    let proxy: Proxy;
+
+    before(async () => {
+      server = await startS3Server();
+      await new S3Client({ endpoint: server.address, region: "us-east-1", credentials: S3_KEY, forcePathStyle: true }).send(new CreateBucketCommand({ Bucket: "uploads" }));
+      proxy = await Proxy.before(server.address);
+      s3 = {
+        STORAGE_S3_BUCKET: "uploads", STORAGE_S3_ENDPOINT: new URL(proxy.url).origin, STORAGE_REQUEST_TIMEOUT_MS: "2000",
+        STORAGE_S3_ACCESS_KEY_ID: S3_KEY.accessKeyId, STORAGE_S3_SECRET_ACCESS_KEY: S3_KEY.secretAccessKey,
+      };
+      bucketed = await startInstance({ ...environment, ...s3, STORAGE_DRIVER: "s3", INSTANCE_NAME: "test-s3", UPLOAD_MAX_BYTES: "20000000" });
+    });
+    after(async () => {
+      await stopInstance(bucketed);
+      proxy.close();
+      await server.stop();
+    });
+
+    async function stored(): Promise<string[]> {
+      const admin = new S3Client({ endpoint: server.address, region: "us-east-1", credentials: S3_KEY, forcePathStyle: true });
+      const [{ Contents = [] }, { Uploads = [] }] = await Promise.all([
+        admin.send(new ListObjectsV2Command({ Bucket: "uploads" })),
+        admin.send(new ListMultipartUploadsCommand({ Bucket: "uploads" })),
+      ]);
+      return [...Contents, ...Uploads].map(({ Key }) => Key!);
+    }
+
+    async function send(method: string, path: string, body: FormData | null = null): Promise<Response> {
+      return fetch(bucketed.base + path, { method, body, headers: { authorization: `Bearer ${await login("owner")}` } });
+    }
+
+    test("uploads of several parts come back as they went, and go when they are deleted", async () => {
+      const content = seededContent("drawing", 12_000_000);
+      const created = await send("POST", "/api/uploads", form(content));
+      assert.equal(created.status, 201, await created.clone().text());
+      const { id, sha256 } = (await created.json()) as { id: string; sha256: string };
+      const got = Buffer.from(await (await send("GET", `/api/uploads/${id}`)).arrayBuffer());
+      assert.equal(createHash("sha256").update(got).digest("hex"), sha256);
+      assert.ok(got.equals(content));
+      assert.equal((await send("DELETE", `/api/uploads/${id}`)).status, 204);
+      assert.deepEqual(await stored(), []);
+    });
+
+    test("one that is too large, or whose client goes away, leaves neither row nor object nor part", async () => {
+      const rows = await instance.database.primary.upload.count();
+      const refused = await send("POST", "/api/uploads", form(Buffer.alloc(20_000_001)));
+      assert.equal(refused.status, 413);
+      assert.deepEqual(await stored(), []);
+
+      const { port } = new URL(bucketed.base);
+      const token = await login("owner");
+      const client = connect(Number(port), "127.0.0.1");
+      client.on("error", () => {});
+      const head = '--x\r\nContent-Disposition: form-data; name="file"; filename="half.bin"\r\nContent-Type: application/octet-stream\r\n\r\n';
+      client.write(`POST /api/uploads HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 15000000\r\n\r\n${head}`);
+      client.write(seededContent("half", 11_000_000));
+      // The first part is on its way: there is something to be left behind.
+      for (const end = Date.now() + 10_000; Date.now() < end && (await stored()).length === 0; ) await sleep(50);
+      assert.equal((await stored()).length, 1);
+      client.destroy();
+      for (const end = Date.now() + 10_000; Date.now() < end && (await stored()).length > 0; ) await sleep(50);
+      assert.deepEqual(await stored(), []);
+      assert.equal(await instance.database.primary.upload.count(), rows);
+    });
+
+    test("a storage that is away is a 503 in time, readiness says why, and nothing passes for stored", async () => {
+      const rows = await instance.database.primary.upload.count();
+      for (const mode of ["hang", "refuse"] as const) {
+        proxy.set(mode);
+        const started = Date.now();
+        const answer = await send("POST", "/api/uploads", form("lost"));
+        assert.equal(answer.status, 503);
+        assert.equal(((await answer.json()) as { error: { code: string } }).error.code, "storage_unavailable");
+        assert.ok(Date.now() - started < 5_000);
+        // Longer than a verdict is kept.
+        await sleep(1_100);
+        const ready = await fetch(`${bucketed.base}/health/ready`);
+        assert.equal(ready.status, 503);
+        assert.match(((await ready.json()) as { reasons: string[] }).reasons.join(), /^storage: http:\S+\/uploads: (no answer within 1500 ms|the connection broke)/);
+        proxy.set("pass");
+        await sleep(1_100);
+        assert.equal((await fetch(`${bucketed.base}/health/ready`)).status, 200);
+      }
+      assert.equal(await instance.database.primary.upload.count(), rows);
+      assert.deepEqual(await stored(), []);
+    });
+
+    test("an owner moves all instances there; one that lacks the configuration leaves, and keeps nothing elsewhere", async () => {
+      const able = await startInstance({ ...environment, ...s3, INSTANCE_NAME: "test-able" });
+      const put = async (base: string, body: unknown) => {
+        const headers = { authorization: `Bearer ${await login("owner")}`, "content-type": "application/json" };
+        const response = await fetch(`${base}/api/settings/storage`, { method: "PUT", headers, body: JSON.stringify(body) });
+        return { status: response.status, json: (await response.json()) as any };
+      };
+      try {
+        assert.equal((await put(able.base, { driver: "s3", path: root })).status, 400);
+        assert.equal((await put(able.base, { driver: "local" })).status, 400);
+        const unable = await put(instance.base, { driver: "s3" });
+        assert.equal(unable.status, 422);
+        assert.match(unable.json.error.message, /no configuration for the storage "s3"/);
+        const moved = await put(able.base, { driver: "s3" });
+        assert.equal(moved.status, 200);
+        assert.deepEqual(moved.json, { driver: "s3", path: `${s3["STORAGE_S3_ENDPOINT"]}/uploads`, choices: ["local", "s3"], writeTest: { ok: true } });
+        await instance.storage.refresh();
+        const refused = await call("POST", "/api/uploads", { token: await login("owner"), body: form("nowhere") });
+        assert.equal(refused.json.error.code, "storage_unavailable");
+        await assert.rejects(instance.storage.current().check(), /no configuration for the storage "s3": set its STORAGE_ variables/);
+        assert.equal((await put(able.base, { driver: "local", path: root })).status, 200);
+        await instance.storage.refresh();
+        await instance.storage.current().check();
+      } finally {
+        await instance.database.primary.platformSetting.deleteMany();
+        await instance.storage.refresh();
+        await stopInstance(able);
+      }
+    });
   });
 
   test("metrics carry the route's pattern, not the address", async () => {

@@ -26,7 +26,7 @@ export async function startInstance(environment: Record<string, string>): Promis
   const config = readServerConfig(new EnvironmentReader({ JWT_SECRET: "x".repeat(32), ...environment }));
   const logger = pino({ level: "silent" });
   const database = openDatabase(config.database, () => {});
-  const storage = new StorageSelector(config.storage, database);
+  const storage = await StorageSelector.open(config.storage, database);
   const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, undefined);
   const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
   await app.listen({ host: "127.0.0.1", port: 0 });

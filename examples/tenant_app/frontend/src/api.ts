@@ -30,9 +30,13 @@ export interface Page<T> {
 
 export type Settings = Record<string, unknown>;
 
+export type StorageDriver = "local" | "s3" | "azure_blob";
+
 export interface Storage {
-  driver: string;
+  driver: StorageDriver;
   path: string;
+  /** The drivers that the instances are configured for. */
+  choices: StorageDriver[];
   writeTest: { ok: boolean; reason?: string };
 }
 
@@ -139,5 +143,5 @@ export const api = {
   settings: async () => (await json<{ settings: Settings }>("GET", "/api/settings")).settings,
   saveSettings: (changes: Settings) => json("PUT", "/api/settings", changes),
   storage: () => json<Storage>("GET", "/api/settings/storage"),
-  saveStorage: (path: string) => json<Storage>("PUT", "/api/settings/storage", { driver: "local", path }),
+  saveStorage: (setting: { driver: StorageDriver; path?: string }) => json<Storage>("PUT", "/api/settings/storage", setting),
 };

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
+import { STORAGE_DRIVERS } from "../config.js";
 import type { Prisma } from "../generated/client.js";
 import type { Session } from "../session.js";
-import type { StorageDriver } from "../storage/driver.js";
 import type { StorageSelector, StorageSetting } from "../storage/selector.js";
 
 const settingsBody = {
@@ -13,12 +13,16 @@ const settingsBody = {
 
 const storageBody = {
   type: "object",
-  required: ["driver", "path"],
+  required: ["driver"],
   additionalProperties: false,
   properties: {
-    driver: { type: "string", enum: ["local"] },
+    driver: { type: "string", enum: STORAGE_DRIVERS },
     path: { type: "string", minLength: 1, maxLength: 1024 },
   },
+  // The other drivers have nothing that could be chosen here.
+  if: { properties: { driver: { const: "local" } } },
+  then: { required: ["path"] },
+  else: { not: { required: ["path"] } },
 } as const;
 
 export function settingRoutes(app: FastifyInstance, storage: StorageSelector): void {
@@ -43,7 +47,7 @@ export function settingRoutes(app: FastifyInstance, storage: StorageSelector): v
     },
   );
 
-  app.get("/api/settings/storage", { onRequest: app.require("storage:read") }, async () => presentStorage(storage.current()));
+  app.get("/api/settings/storage", { onRequest: app.require("storage:read") }, async () => presentStorage(storage));
 
   app.put<{ Body: StorageSetting }>(
     "/api/settings/storage",
@@ -51,7 +55,7 @@ export function settingRoutes(app: FastifyInstance, storage: StorageSelector): v
     async ({ body, user, log, database }) => {
       await storage.change(body, database);
       log.warn({ tenantId: user.tenantId, userId: user.sub, storage: body }, "the storage of all instances was changed");
-      return presentStorage(storage.current());
+      return presentStorage(storage);
     },
   );
 }
@@ -61,10 +65,11 @@ async function presentSettings(database: Session, tenantId: string) {
   return { settings: Object.fromEntries(rows.map(({ key, value }) => [key, value])) };
 }
 
-async function presentStorage(driver: StorageDriver) {
+async function presentStorage(storage: StorageSelector) {
+  const driver = storage.current();
   const writeTest = await driver.check().then(
     () => ({ ok: true }),
     (error: Error) => ({ ok: false, reason: error.message }),
   );
-  return { driver: "local", path: driver.location, writeTest };
+  return { driver: storage.driverName, path: driver.location, choices: storage.choices, writeTest };
 }
