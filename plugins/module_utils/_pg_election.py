@@ -256,7 +256,7 @@ def _refusal(ballot: Ballot, me: NodeState, heard: Heards, rules: Rules) -> t.Op
         return f"{me.node} promised {me.promise}"
     one = heard.get(ballot.candidate)
     for theirs in (ballot.system_identifier, one.state.system_identifier if one and one.state else None):
-        if theirs and me.system_identifier and theirs != me.system_identifier:
+        if strangers(theirs, me.system_identifier):
             return f"{ballot.candidate} has system identifier {theirs}, {me.node} has {me.system_identifier}: another cluster"
     return None
 
@@ -349,7 +349,7 @@ def fence(me: NodeState, heard: Heards, rules: Rules, probe_seconds: float) -> F
         return Fence(True, "superseded", f"{me.node} of timeline {me.timeline} itself promised {me.promise}")
     for name in rules.nodes + rules.witnesses:
         state = heard[name].state if name in heard else None
-        if name == me.node or not state or strangers(me, state):
+        if name == me.node or not state or strangers(me.system_identifier, state.system_identifier):
             continue
         if state.timeline > me.timeline:
             return Fence(
@@ -405,9 +405,9 @@ def joins(me: NodeState, heard: Heards, rules: Rules) -> bool:
     return whole and not me.joined and (not counts or me.system_identifier in counts)
 
 
-def strangers(one: NodeState, other: NodeState) -> bool:
-    """Whether the two are known to have data of different clusters."""
-    return bool(one.system_identifier and other.system_identifier and one.system_identifier != other.system_identifier)
+def strangers(one: t.Optional[str], other: t.Optional[str]) -> bool:
+    """Whether two system identifiers are known, and of different clusters."""
+    return bool(one and other and one != other)
 
 
 def _fresh(one: t.Optional[Heard], rules: Rules) -> bool:

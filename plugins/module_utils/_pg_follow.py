@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import known
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
 from ansible_collections.escala.ha.plugins.module_utils._pg_routing import Route, route
-from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, lately
 
 FORMAT = 1
 WRITER, READERS = "writer", "readers"
@@ -106,7 +106,7 @@ class Course(t.NamedTuple):
 def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
     """The next round's course; `now` is on the clock that `held_since` is on."""
     found = route(heard, config.rules, config.lag_limit_seconds)
-    fresh = _fresh(heard, config.silent_seconds)
+    fresh = lately(heard, config.silent_seconds)
     disputed = found.writer is None and len(_newest_claims(fresh)) > 1
     lost = "" if found.writer else _lost(before.writer, fresh)
     held_since, spent = _hold(before, bool(disputed or lost), found.writer is not None, config.hold_seconds, now)
@@ -121,10 +121,6 @@ def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
         reason="; ".join(filter(None, [found.reason, lost])),
         why=found.why,
     )
-
-
-def _fresh(heard: Heards, silent_seconds: float) -> t.Dict[str, NodeState]:
-    return {name: one.state for name, one in heard.items() if one.state and one.age_seconds < silent_seconds}
 
 
 def _newest_claims(fresh: t.Mapping[str, NodeState]) -> t.List[str]:

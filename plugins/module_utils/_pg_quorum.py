@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, Quorum
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, Quorum, lately
 
 # Nodes that are powered off may have taken timelines that nobody else heard of; no two may be of one number.
 DEGRADED_GAP = 50
@@ -251,7 +251,7 @@ def _lives(name: str, me: NodeState, heard: t.Mapping[str, Heard], rules: Rules)
         if own.state is None:
             return f"{me.node} has listened to {name} for {own.age_seconds:.1f} s only: {until}"
         return f"{name} was heard {own.age_seconds:.1f} s ago: {until}"
-    for other, state in {me.node: me, **_fresh(heard, rules)}.items():
+    for other, state in {me.node: me, **lately(heard, rules.fresh_seconds)}.items():
         if state.streaming and state.upstream == name:
             return f"{other} streams from {name}: {until}"
         seen = state.sees.get(name)
@@ -266,7 +266,7 @@ def _led_by_another(me: NodeState, heard: t.Mapping[str, Heard], rules: Rules, o
     Silence is no proof of anything: a primary's guard may be dead, or its words late. So each data node that may be elected is heard now and no
     primary, or named by the operator; and those that are heard are too few to elect one meanwhile.
     """
-    quorum, fresh = newest_quorum(me, heard), _fresh(heard, rules)
+    quorum, fresh = newest_quorum(me, heard), lately(heard, rules.fresh_seconds)
     for name in rules.members(quorum):
         if name == me.node or name in out:
             continue
@@ -291,11 +291,6 @@ def _enough(answer: t.Mapping[str, NodeState], rules: Rules, quorum: Quorum) -> 
     votes = [name for name in rules.voting(quorum) if name in answer]
     every = all(name in answer for name in members)
     return bool(full) and len(votes) >= sizes.votes_needed and (len(full) >= sizes.data_votes_needed or every)
-
-
-def _fresh(heard: t.Mapping[str, Heard], rules: Rules) -> t.Dict[str, NodeState]:
-    """The states that were heard so lately that they say something of now."""
-    return {name: one.state for name, one in heard.items() if one.state and one.age_seconds < rules.fresh_seconds}
 
 
 def _next(quorum: Quorum, out: t.Tuple[str, ...]) -> Quorum:

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_election import Heards, strangers, writer_heard
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
-from ansible_collections.escala.ha.plugins.module_utils._pg_state import NodeState, Promise
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import NodeState, Promise, lately
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import Rank, lsn_text, on_history, stubs_left
 
 
@@ -60,7 +60,7 @@ def upstream(
     writer = writer_heard(heard, rules, me.floor, rules.fresh_seconds)
     if writer is None or writer.node == me.node:
         return Upstream("wait", f"no primary of timeline {me.floor} or later is heard")
-    if strangers(me, writer):
+    if strangers(me.system_identifier, writer.system_identifier):
         return Upstream(
             "refuse",
             f"{me.node} has system identifier {me.system_identifier}, {writer.node} has {writer.system_identifier}: this data"
@@ -158,7 +158,7 @@ def gate(
     `history_sizes` has the size of each file in pg_wal; `upstream_timeline` is the primary's timeline when primary_conninfo was set, 0
     where that is not known and None where it is empty; `expected_identifier` was stored when the node joined.
     """
-    if expected_identifier and system_identifier and expected_identifier != system_identifier:
+    if strangers(expected_identifier, system_identifier):
         return Gate(
             False,
             f"the data directory has system identifier {system_identifier}, this node joined {expected_identifier}: it belongs to"
@@ -181,12 +181,8 @@ def route(heard: Heards, rules: Rules, lag_limit_seconds: float) -> Route:
     quorum it confirms itself. Without a writer the standbys go on to be read from. Data of another cluster keeps nobody from writing, and is
     not read from: it is what the writer's is not, or without a writer what most nodes' is not.
     """
-    states = {
-        name: heard[name].state
-        for name in rules.nodes
-        if name in heard and heard[name].state and heard[name].age_seconds < rules.silent_seconds
-    }
-    fresh: t.Dict[str, NodeState] = {name: state for name, state in states.items() if state}
+    heard_lately = lately(heard, rules.silent_seconds)
+    fresh = {name: heard_lately[name] for name in rules.nodes if name in heard_lately}
     why = {name: "it does not answer" for name in rules.nodes if name not in fresh}
     writer, reason = _writer(fresh, rules)
     identifier = _identifier(fresh)
@@ -211,7 +207,8 @@ def _writer(fresh: t.Mapping[str, NodeState], rules: Rules) -> t.Tuple[t.Optiona
     if len(newest) > 1:
         return None, f"{' and '.join(state.node for state in newest)} both claim timeline {timeline}: none gets writes"
     writer = newest[0]
-    ahead = [state.node for state in fresh.values() if state.timeline > timeline and not strangers(state, writer)]
+    ours = [state for state in fresh.values() if not strangers(state.system_identifier, writer.system_identifier)]
+    ahead = [state.node for state in ours if state.timeline > timeline]
     if ahead:
         return None, f"{ahead[0]} has timeline {fresh[ahead[0]].timeline}, {writer.node} is primary of {timeline} only"
     if rules.members(writer.quorum) == (writer.node,):

@@ -103,6 +103,11 @@ class Heard(t.NamedTuple):
     age_seconds: float
 
 
+def lately(heard: t.Mapping[str, Heard], within_seconds: float) -> t.Dict[str, NodeState]:
+    """The states that were heard so lately that they say something of now."""
+    return {name: one.state for name, one in heard.items() if one.state and one.age_seconds < within_seconds}
+
+
 class Ballot(t.NamedTuple):
     """What a candidate asks a voter: POST /vote. A pre-vote asks without effect."""
 

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import http.client
 import json
-import re
 import socket
 import ssl
 import threading
@@ -21,24 +20,12 @@ from tests.lab.eventually import eventually
 from tests.lab.handle import ROOT, Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.load import BESIDE_A_RUN, running_load
+from tests.lab.recap import changed_hosts
 from tests.lab.target import Target
 
 pytestmark = pytest.mark.usefixtures("whole_platform")
 
 _PIECE = b"x" * 1024
-
-
-def changed(output: str) -> dict[str, int]:
-    """How much a run changed on each host, by its last lines."""
-    found = {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
-    assert found, output[-3000:]
-    return found
-
-
-def changing_tasks(output: str) -> list[str]:
-    """What changed something in a run, task by task."""
-    tasks = output.split("\nTASK ")[1:]
-    return [task.splitlines()[0] for task in tasks if re.search(r"^changed: ", task, re.MULTILINE)]
 
 
 def serials(lab: Lab, target: Target, ca_file: str | Path) -> dict[str, int]:
@@ -127,7 +114,7 @@ def test_the_customer_s_own_files_take_over_unnoticed(lab: Lab, target: Target, 
         assert done.returncode == 0, done.stdout[-3000:]
         assert len(set(serials(lab, target, authority.ca_file).values())) == 1
         again = playbook("renew_certificates.yml", "--extra-vars", json.dumps(own))
-        assert sum(changed(again.stdout).values()) == 0
+        assert changed_hosts(again.stdout) == {}
     load.result.assert_unharmed()
     assert pair.key_file.read_text().splitlines()[1] not in done.stdout + done.stderr
 
@@ -148,7 +135,7 @@ def test_files_that_would_not_serve_are_refused_and_nothing_changes(lab: Lab, ta
     assert "(edge_certificate_file)" in message
     assert "the key does not belong to the certificate of CN=other.example" in message
     assert f"does not cover {target.server_name}: it is for other.example" in message
-    assert set(changed(done.stdout).values()) == {0}
+    assert changed_hosts(done.stdout) == {}
     assert serials(lab, target, target.ca_file) == before
 
 
@@ -197,5 +184,5 @@ def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Ta
     assert done.returncode == 0, done.stdout[-3000:]
     after = serials(lab, target, target.ca_file)
     assert {balancer: after[balancer] != before[balancer] for balancer in after} == dict.fromkeys(before, True)
-    assert sum(changed(playbook("renew_certificates.yml", *due).stdout).values()) == 0
+    assert changed_hosts(playbook("renew_certificates.yml", *due).stdout) == {}
     load.result.assert_unharmed()

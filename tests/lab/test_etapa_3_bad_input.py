@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.lab.eventually import eventually, lasting
 from tests.lab.handle import playbook
 from tests.lab.postgres import UNIT, WHOLE_SECONDS, Cluster, Refused, fail_over
+from tests.lab.recap import changed_hosts, unreached_or_failed
 
 DATA = "/var/lib/postgresql/17/main"
 AS_POSTGRES = "setpriv --reuid postgres --regid postgres --init-groups"
@@ -129,9 +129,7 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_changes(
     done = playbook(name, "--extra-vars", json.dumps(change))
     assert done.returncode != 0
     assert said in " ".join(done.stdout.split())
-    assert {count for _host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)} == {
-        "0"
-    }
+    assert changed_hosts(done.stdout) == {}
     assert cluster.primary()
 
 
@@ -163,8 +161,7 @@ def test_a_setting_that_the_pooler_does_not_know_is_refused_while_it_runs_with_t
     assert "unknown parameter: pgbouncer/max_prepared_statments" in said
     # Neither loaded nor started anew, and the second host was not come to.
     assert {host: cluster.lab.on(host, look) for host in cluster.pools} == before
-    failed = re.findall(r"^(\S+) +: ok=\d+ .* failed=1", done.stdout, re.MULTILINE)
-    assert failed == [next(iter(cluster.pools))]
+    assert unreached_or_failed(done.stdout) == [next(iter(cluster.pools))]
 
 
 def test_a_server_with_a_certificate_of_somebody_else_is_not_spoken_to(cluster: Cluster, tmp_path: Path) -> None:

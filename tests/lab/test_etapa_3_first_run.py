@@ -9,7 +9,8 @@ import pytest
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.postgres import Cluster
-from tests.lab.test_etapa_3_repeated import PLAYBOOK, changes
+from tests.lab.recap import changed_hosts
+from tests.lab.test_etapa_3_repeated import PLAYBOOK
 
 # A first run has a few more, the last of them for the second application host.
 TASKS = 120
@@ -35,7 +36,7 @@ def test_a_first_run_that_is_killed_at_any_task_is_made_good_by_the_next(
         (output / f"{name}.log").write_text(run.stdout + run.stderr)
         assert run.returncode == 0, run.stdout[-3000:]
     cluster.wait_until_whole()
-    assert changes(playbook(PLAYBOOK).stdout) == {}
+    assert changed_hosts(playbook(PLAYBOOK).stdout) == {}
 
 
 def _untouched(lab: Lab, cluster: Cluster) -> None:

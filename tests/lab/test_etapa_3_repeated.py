@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,11 @@ from tests.lab.eventually import eventually
 from tests.lab.handle import playbook
 from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.postgres import Cluster
+from tests.lab.recap import changed_hosts
 
 PLAYBOOK = "etapa_3_postgresql.yml"
 
 pytestmark = pytest.mark.etapa_3
-
-
-def changes(said: str) -> dict[str, str]:
-    found = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", said, re.MULTILINE)
-    assert found
-    return {host: count for host, count in found if count != "0"}
 
 
 def test_a_run_after_a_failover_changes_nothing_and_disturbs_nobody(whole_cluster: Cluster, output: Path) -> None:
@@ -36,7 +30,7 @@ def test_a_run_after_a_failover_changes_nothing_and_disturbs_nobody(whole_cluste
         done = playbook(PLAYBOOK)
         stall = whole_cluster.stall(measurement, at)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert changes(done.stdout) == {}
+    assert changed_hosts(done.stdout) == {}
     assert whole_cluster.primary() == new
     assert stall < 1, "clients noticed a run that changes nothing"
 
@@ -61,7 +55,7 @@ def test_a_run_that_is_killed_at_any_task_is_made_good_by_the_next(
             assert whole_cluster.ask(node, "SHOW log_min_duration_statement") == [["900ms"]], node
         # What was left halfway is whole now: of the same wish nothing is left to be done, which a soak has time to see.
         if soak:
-            assert changes(playbook(PLAYBOOK, *change).stdout) == {}
+            assert changed_hosts(playbook(PLAYBOOK, *change).stdout) == {}
     found = whole_cluster.judge(measurement, output, "a run of the etapa killed and repeated", at)
     assert whole_cluster.primary() == primary
     assert found.writers() == [primary]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import time
@@ -15,6 +14,7 @@ from tests.lab.eventually import eventually, widened
 from tests.lab.handle import playbook
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster, wait_until
+from tests.lab.recap import unreached_or_failed
 
 STALL_SECONDS = 3.0
 RESUMED_SECONDS = 10.0
@@ -207,7 +207,3 @@ def test_a_standby_takes_nobody_out_while_a_living_primary_is_only_not_heard(
 def out_of_the_quorum(cluster: Cluster) -> set[str]:
     """Whom any of the guards has out."""
     return {name for said in cluster.guards().values() for name in json.loads(said)["quorum"]["out"]}
-
-
-def unreached_or_failed(said: str) -> list[str]:
-    return re.findall(r"^(\S+)\s+: ok=.*(?:unreachable=[1-9]|failed=[1-9])", said, re.MULTILINE)
