@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +105,21 @@ class _ToVip(AbstractResolver):
         pass
 
 
+@contextlib.asynccontextmanager
+async def session_to(target: Target, patience_seconds: float) -> AsyncIterator[aiohttp.ClientSession]:
+    """A user of the platform, signed in; each of his requests may take so long."""
+    context = ssl.create_default_context(cafile=target.ca_file)
+    # nginx closes idle connections later than we do, so none is taken up again in the moment it is closed.
+    connector = aiohttp.TCPConnector(resolver=_ToVip(target.vip), ssl=context, limit=0, keepalive_timeout=15)
+    timeout = aiohttp.ClientTimeout(total=patience_seconds)
+    async with aiohttp.ClientSession(target.base_url, connector=connector, timeout=timeout) as session:
+        body = {"tenant": target.tenant, "email": target.email, "password": target.password}
+        async with session.post("/api/auth/login", json=body) as answer:
+            answer.raise_for_status()
+            session.headers["Authorization"] = f"Bearer {(await answer.json())['accessToken']}"
+        yield session
+
+
 class Load:
     """Requests due at a steady rate, each taken by the next free worker; latency counts from when a request was due.
 
@@ -133,12 +148,7 @@ class Load:
         self._finish_at = at_least
 
     async def run(self) -> None:
-        context = ssl.create_default_context(cafile=self._target.ca_file)
-        # nginx closes idle connections later than we do, so none is taken up again in the moment it is closed.
-        connector = aiohttp.TCPConnector(resolver=_ToVip(self._target.vip), ssl=context, limit=0, keepalive_timeout=15)
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
-        async with aiohttp.ClientSession(self._target.base_url, connector=connector, timeout=timeout) as session:
-            session.headers["Authorization"] = f"Bearer {await self._login(session)}"
+        async with session_to(self._target, PATIENCE_SECONDS) as session:
             paths = await self._paths(session)
             start = time.monotonic()
             self._begun.set()
@@ -150,12 +160,6 @@ class Load:
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
             await self._check_ledger(session)
-
-    async def _login(self, session: aiohttp.ClientSession) -> str:
-        body = {"tenant": self._target.tenant, "email": self._target.email, "password": self._target.password}
-        async with session.post("/api/auth/login", json=body) as answer:
-            answer.raise_for_status()
-            return str((await answer.json())["accessToken"])
 
     async def _paths(self, session: aiohttp.ClientSession) -> list[str]:
         """The mix, with the files that the frontend's page names in the frontend's places."""
