@@ -20,6 +20,13 @@ STATUS_PATHS = {"nginx": "/backends", "haproxy": "/haproxy;csv"}
 # The pool of HAProxy whose servers are the instances; others hold the same servers for other purposes.
 POOL = "app"
 
+# What HAProxy's names of services that are passed on as they are begin with.
+_SERVICE_PREFIX = "tcp_"
+
+UPLOADS_PATH = "/uploads"
+UPLOAD_SERVERS, APPLICATION = "upload_servers", "application"
+ROUTES = (UPLOAD_SERVERS, APPLICATION)
+
 UP, DOWN, DRAINED = "up", "down", "drained"
 
 Observation = t.Dict[str, t.Any]
@@ -40,34 +47,54 @@ class Backend(t.NamedTuple):
         return f"{self.name} is {self.state} ({self.reason})" if self.reason else f"{self.name} is {self.state}"
 
 
+class Service(t.NamedTuple):
+    """What a balancer passes on as it is, and who serves it."""
+
+    name: str
+    backends: t.List[Backend]
+
+
 class Seen(t.NamedTuple):
-    """All backends of a balancer, when they were last looked at, and what the engine adds to that."""
+    """All backends of a balancer, when they were last looked at, what the engine adds to that, and the services beside the application."""
 
     engine: str
     backends: t.List[Backend]
     checked_at: float
     note: str
+    services: t.Sequence[Service] = ()
+
+
+class Uploads(t.NamedTuple):
+    """Where the engine says that uploads go, whether it holds those that write, and the upload servers in its configuration."""
+
+    route: str
+    held: bool
+    upload_servers: t.List[str]
 
 
 def parse_nginx(text: str, _now: float) -> Seen:
     """What the checker beside nginx serves; raises ValueError when it is not that."""
     try:
         said = json.loads(text)
-        backends = [
-            Backend(
-                name=entry["name"],
-                address=entry["address"],
-                port=int(entry["port"]),
-                state=entry["state"],
-                in_rotation=bool(entry["in_rotation"]),
-                reason=entry["reason"],
-                since=float(entry["since"]),
-            )
-            for entry in said["backends"]
-        ]
-        return Seen("nginx", backends, float(said["checked_at"]), said["note"])
+        services = [Service(one["name"], _nginx_backends(one["backends"])) for one in said.get("services", [])]
+        return Seen("nginx", _nginx_backends(said["backends"]), float(said["checked_at"]), said["note"], services)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the checker's state is not as expected ({type(error).__name__}: {error})") from error
+
+
+def _nginx_backends(entries: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[Backend]:
+    return [
+        Backend(
+            name=entry["name"],
+            address=entry["address"],
+            port=int(entry["port"]),
+            state=entry["state"],
+            in_rotation=bool(entry["in_rotation"]),
+            reason=entry["reason"],
+            since=float(entry["since"]),
+        )
+        for entry in entries
+    ]
 
 
 def parse_haproxy(text: str, now: float) -> Seen:
@@ -78,10 +105,18 @@ def parse_haproxy(text: str, now: float) -> Seen:
     rows = csv.DictReader(io.StringIO(text[2:] if text.startswith("# ") else text))
     if not {"pxname", "svname", "status", "lastchg"} <= set(rows.fieldnames or ()):
         raise ValueError("the answer is not HAProxy's statistics")
-    servers = [row for row in rows if row["pxname"] == POOL and row["svname"] not in ("BACKEND", "FRONTEND")]
-    if not servers:
+    pools: t.Dict[str, t.List[Backend]] = {}
+    for row in rows:
+        if row["svname"] not in ("BACKEND", "FRONTEND"):
+            pools.setdefault(row["pxname"], []).append(_haproxy_backend(row, now))
+    if POOL not in pools:
         raise ValueError(f"HAProxy's statistics have no server in the backend {POOL}")
-    return Seen("haproxy", [_haproxy_backend(row, now) for row in servers], now, "")
+    services = [
+        Service(name[len(_SERVICE_PREFIX) :], backends)
+        for name, backends in pools.items()
+        if name.startswith(_SERVICE_PREFIX)
+    ]
+    return Seen("haproxy", pools[POOL], now, "", services)
 
 
 def _haproxy_backend(row: t.Mapping[str, str], now: float) -> Backend:
@@ -136,15 +171,41 @@ def observe(options: t.Mapping[str, t.Any], now: t.Callable[[], float]) -> Obser
         return _nothing(engine, f"{place}: {problem(error)}")
     moment = now()
     try:
-        return as_observation(PARSERS[engine](text, moment), moment)
+        return as_observation(PARSERS[engine](text, moment), moment, _observe_uploads(options))
     except ValueError as error:
         return _nothing(engine, f"{place}: {error}")
 
 
-def as_observation(seen: Seen, now: float) -> Observation:
+def parse_uploads(text: str) -> Uploads:
+    """What an engine answers when it is asked where uploads go; raises ValueError when it is not that."""
+    try:
+        said = json.loads(text)
+        if said["route"] not in ROUTES or not isinstance(said["held"], bool):
+            raise ValueError(f"the balancer's word on uploads is not as expected: {text.strip()[:100]}")
+        return Uploads(said["route"], said["held"], list(said["upload_servers"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the balancer's word on uploads is not as expected ({type(error).__name__})") from error
+
+
+def _observe_uploads(options: t.Mapping[str, t.Any]) -> t.Optional[Uploads]:
+    """None for a balancer whose configuration cannot be switched, which knows no such page."""
+    endpoint = Endpoint(options["address"], options["port"], options["address"], options["timeout_seconds"])
+    try:
+        answer = get(endpoint, UPLOADS_PATH)
+    except OSError:
+        return None
+    return parse_uploads(answer.body.decode("utf-8", "replace")) if answer.good else None
+
+
+def as_observation(seen: Seen, now: float, uploads: t.Optional[Uploads] = None) -> Observation:
     return {
         "engine": seen.engine,
         "backends": [shown(backend, now) for backend in seen.backends],
+        "services": [
+            {"name": service.name, "backends": [shown(backend, now) for backend in service.backends]}
+            for service in seen.services
+        ],
+        "uploads": uploads._asdict() if uploads else None,
         "checked_seconds_ago": round(max(0.0, now - seen.checked_at), 1),
         "note": seen.note,
         "problem": None,
@@ -158,7 +219,15 @@ def shown(backend: Backend, now: float) -> t.Dict[str, t.Any]:
 
 
 def _nothing(engine: str, why: str) -> Observation:
-    return {"engine": engine, "backends": [], "checked_seconds_ago": None, "note": "", "problem": why}
+    return {
+        "engine": engine,
+        "backends": [],
+        "services": [],
+        "uploads": None,
+        "checked_seconds_ago": None,
+        "note": "",
+        "problem": why,
+    }
 
 
 def place_in_name(host: str) -> str:
@@ -230,14 +299,78 @@ def judge_freshness(host: str, observation: Observation, limit_seconds: float) -
     return check.passes(by, **evidence)
 
 
+def judge_uploads(host: str, observation: Observation, route: t.Optional[str]) -> Verdict:
+    """Whether uploads flow at this balancer, and to where they are to where that is known."""
+    check = Check(1, f"uploads_flow_from_{place_in_name(host)}", f"Uploads flow at {host}, and are not held")
+    uploads = observation["uploads"]
+    if not uploads:
+        return check.fails(
+            f"{host} does not say where uploads go: {observation['problem'] or 'its configuration cannot switch them'};"
+            " see whether the balancer runs, and run the etapa's playbook"
+        )
+    evidence = {"route": uploads["route"], "held": uploads["held"], "upload_servers": uploads["upload_servers"]}
+    names = ", ".join(uploads["upload_servers"])
+    where = "the application" if uploads["route"] == APPLICATION else names
+    if uploads["held"]:
+        return check.fails(
+            f"{host} answers 503 to uploads that write: they are held, on their way to {where}. A hold ends by itself;"
+            " see whether a migration is at work",
+            **evidence,
+        )
+    if route and route != uploads["route"]:
+        return check.fails(
+            f"{host} sends uploads to {where}, expected is {route}; have the module load_balancer_uploads lead them there",
+            **evidence,
+        )
+    unused = f"; load_balancer_upload_servers ({names}) get none" if names and uploads["route"] == APPLICATION else ""
+    return check.passes(f"{host} sends uploads to {where}{unused}", **evidence)
+
+
+def judge_services(host: str, observation: Observation) -> Verdict:
+    """Whether every server of each service that this balancer passes on gets connections."""
+    check = Check(
+        1,
+        f"services_live_from_{place_in_name(host)}",
+        f"Every server of the services behind {host} is live, seen from there",
+    )
+    services = observation["services"]
+    if not services:
+        return check.fails(
+            f"{host} does not say whom its services reach: {observation['problem'] or 'there is none'};"
+            " see whether the balancer and its checker run there"
+        )
+    evidence = {
+        service["name"]: {backend["name"]: _told(backend) for backend in service["backends"]} for service in services
+    }
+    faults = [
+        f"{service['name']}: {backend['name']} {_told(backend)}"
+        for service in services
+        for backend in service["backends"]
+        if not _serves(backend)
+    ]
+    if faults:
+        return check.fails(
+            f"at {host}: {'; '.join(faults)}. See whether the service runs there and its certificate is valid for its name",
+            services=evidence,
+        )
+    told = ", ".join(f"{service['name']} ({len(service['backends'])})" for service in services)
+    return check.passes(f"every server is live at {host}: {told}", services=evidence)
+
+
 def rotation_checks(options: t.Mapping[str, t.Any], now: t.Callable[[], float]) -> t.List[t.Callable[[], Verdict]]:
-    """All checks of load_balancer_rotation_check, from its options."""
+    """All checks of load_balancer_rotation_check, from its options and what the balancer has."""
     asked = {**options, "timeout_seconds": options["request_timeout_seconds"]}
-    host = options["seen_from"]
-    return [
+    host, route = options["seen_from"], options.get("uploads_route")
+    there_is = observe(asked, now)
+    checks = [
         lambda: judge_rotation(host, observe(asked, now), options["instances"]),
         lambda: judge_freshness(host, observe(asked, now), options["age_limit_seconds"]),
     ]
+    if there_is["uploads"] or route:
+        checks.append(lambda: judge_uploads(host, observe(asked, now), route))
+    if there_is["services"]:
+        checks.append(lambda: judge_services(host, observe(asked, now)))
+    return checks
 
 
 def _serves(backend: t.Mapping[str, t.Any]) -> bool:

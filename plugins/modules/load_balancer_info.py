@@ -46,6 +46,7 @@ attributes:
 seealso:
   - module: escala.ha.load_balancer_backend
   - module: escala.ha.load_balancer_rotation_check
+  - module: escala.ha.load_balancer_uploads
 """
 
 EXAMPLES = r"""
@@ -105,6 +106,20 @@ backends:
       reason: /health/ready answered 503
       since: "2026-02-09T12:00:05+00:00"
       since_seconds_ago: 12.5
+services:
+  description: What the balancer passes on as it is (C(load_balancer_tcp_services)), each with its RV(services[].name) and its backends as above.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+uploads:
+  description:
+    - Where uploads go, RV(uploads.route), whether those that write are held, RV(uploads.held), and the RV(uploads.upload_servers) in the configuration,
+      which get nothing while the route is V(application). M(escala.ha.load_balancer_uploads) changes it.
+    - Null where the configuration cannot be switched.
+  returned: always
+  type: dict
+  sample: {"held": false, "route": "upload_servers", "upload_servers": ["legacy1"]}
 checked_seconds_ago:
   description: How old the answer is, or null when there is none. HAProxy's is always as things are now.
   returned: always

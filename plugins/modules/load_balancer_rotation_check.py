@@ -15,6 +15,8 @@ description:
   - Asks the balancer at its status address, as M(escala.ha.load_balancer_info) does, and judges what it says.
   - The verdicts are C(backends_in_rotation_from_HOST), which names what is drained, down, missing or unknown and since when, and
     C(backend_checks_fresh_from_HOST), which fails when the health checks have stopped.
+  - Where the balancer can be told where uploads go, C(uploads_flow_from_HOST) says where that is, and fails while they are held. Where it passes on
+    services, C(services_live_from_HOST) fails when a server of one is not live.
   - Run it on each balancer, the one that stands by included.
 extends_documentation_fragment:
   - escala.ha.check
@@ -41,6 +43,10 @@ options:
     description: The balancer's name, which becomes part of the verdicts' names.
     type: str
     required: true
+  uploads_route:
+    description: Where uploads are to go; another route fails C(uploads_flow_from_HOST).
+    type: str
+    choices: [upload_servers, application]
   age_limit_seconds:
     description: How long ago the last health check may be.
     type: float
@@ -109,7 +115,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._load_balancer_state import ENGINES, rotation_checks
+from ansible_collections.escala.ha.plugins.module_utils._load_balancer_state import ENGINES, ROUTES, rotation_checks
 from ansible_collections.escala.ha.plugins.module_utils._waiting import CHECK_ARGUMENTS, conclude
 
 
@@ -121,6 +127,7 @@ def main() -> None:
             "port": {"type": "int", "default": 8405},
             "instances": {"type": "list", "elements": "str", "required": True},
             "seen_from": {"type": "str", "required": True},
+            "uploads_route": {"type": "str", "choices": list(ROUTES)},
             "age_limit_seconds": {"type": "float", "default": 5},
             **CHECK_ARGUMENTS,
         },

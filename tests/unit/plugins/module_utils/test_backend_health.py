@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import ssl
 import threading
 
 import pytest
@@ -12,17 +13,23 @@ from ansible_collections.escala.ha.plugins.module_utils import _backend_health a
 from ansible_collections.escala.ha.plugins.module_utils._backend_health import (
     Backend,
     Checker,
+    Question,
     Rotation,
+    Service,
     Settings,
     Standing,
     Thresholds,
+    Tls,
     in_rotation_of,
     judged,
+    live,
+    questions,
     rotation,
     settings_from,
     state_of,
     upstream_text,
 )
+from tests.unit.plugins.module_utils.test_tls import Authority
 
 TWICE = Thresholds(rise=2, fall=2)
 NAMES = ["a-1", "b-1", "a-2", "b-2"]
@@ -120,6 +127,13 @@ def test_the_state_says_who_is_drained_and_how_it_is():
     assert state["backends"][1]["reason"] == "drained; it is answered 503"
 
 
+@given(names)
+def test_of_a_service_only_the_live_servers_get_connections_and_none_when_none_is(ready):
+    found = live(NAMES, ready)
+    assert found.names == set(ready)
+    assert bool(found.note) == (not ready)
+
+
 class Nginx:
     """Takes lists, refuses them when told to, and counts."""
 
@@ -128,14 +142,21 @@ class Nginx:
         self.complaint = ""
         self.trouble_reloading = ""
         self.running = True
+        self.cannot_end = ""
 
     def __call__(self, command):
         self.commands.append(" ".join(command))
+        if command[0] == "ss":
+            return self.cannot_end
         if command[0] == "nginx":
             return self.complaint
         if "is-active" in command:
             return "" if self.running else "inactive"
         return self.trouble_reloading
+
+    @property
+    def ended(self):
+        return [command for command in self.commands if command.startswith("ss ")]
 
     @property
     def reloads(self):
@@ -335,6 +356,147 @@ def test_a_changed_set_of_instances_is_written_at_once(settings, nginx, clock):
     assert nginx.reloads == 1
 
 
+SERVERS = [Backend("s-1", "192.0.2.41", 9000), Backend("s-2", "192.0.2.42", 9000)]
+
+
+@pytest.fixture
+def with_service(settings, tmp_path):
+    service = Service("s3", SERVERS, "/live", "/ca.pem", "", str(tmp_path / "tcp_s3.conf"))
+    for file in (service.upstream_file, f"{service.upstream_file}.loaded"):
+        health.write(file, upstream_text(SERVERS, ["s-1", "s-2"], "max_fails=3"))
+    loaded(settings, BACKENDS, NAMES)
+    return settings._replace(services=[service])
+
+
+@pytest.fixture
+def guarding(with_service, nginx, clock):
+    return Checker(with_service, nginx, clock)
+
+
+def hear_all(checker, clock, **faults):
+    for one in SERVERS:
+        checker.hear(one.name, faults.get(one.name.replace("-", "_"), ""), "s3")
+    hear(checker, clock, **faults)
+
+
+def service_list(settings):
+    return in_rotation_of(health.read(settings.services[0].upstream_file))
+
+
+def service_shown(settings):
+    (service,) = json.loads(health.read(settings.state_file))["services"]
+    return service["name"], service["note"], {one["name"]: one["state"] for one in service["backends"]}
+
+
+def test_a_server_that_is_not_live_gets_nothing_new_and_what_is_open_to_it_is_ended(
+    guarding, nginx, clock, with_service
+):
+    hear_all(guarding, clock)
+    assert service_shown(with_service) == ("s3", "", {"s-1": "up", "s-2": "up"})
+    hear_all(guarding, clock, s_1="no answer")
+    assert (nginx.reloads, nginx.ended) == (0, [])
+    hear_all(guarding, clock, s_1="no answer")
+    assert (service_list(with_service), nginx.reloads) == ({"s-2"}, 1)
+    assert nginx.ended == ["ss --kill --tcp dst 192.0.2.41 dport = 9000"]
+    # The reload came first: otherwise new ones would be made there meanwhile.
+    assert nginx.commands.index("systemctl reload nginx.service") < nginx.commands.index(nginx.ended[0])
+    assert service_shown(with_service)[2] == {"s-1": "down", "s-2": "up"}
+    assert written(with_service) == set(NAMES)
+
+
+def test_connections_that_a_process_of_before_made_after_the_reload_are_ended_too(guarding, nginx, clock):
+    for _ in range(7):
+        hear_all(guarding, clock, s_1="x")
+    # Heard every 2 s, so at once and twice within 3 s and the one after it, and then no more.
+    assert len(nginx.ended) == 3
+
+
+def test_a_server_that_is_back_is_left_alone(guarding, nginx, clock, with_service):
+    hear_all(guarding, clock)
+    hear_all(guarding, clock, s_1="x")
+    hear_all(guarding, clock, s_1="x")
+    count = len(nginx.ended)
+    for _ in range(2):
+        guarding.hear("s-1", "", "s3")
+    clock.now += 1.1
+    guarding.act()
+    assert service_list(with_service) == {"s-1", "s-2"}
+    assert len(nginx.ended) == count
+
+
+def test_with_no_server_live_connections_are_closed_at_once(guarding, nginx, clock, with_service, capsys):
+    for _ in range(3):
+        hear_all(guarding, clock, s_1="x", s_2="x")
+    assert service_list(with_service) == set()
+    assert "s3: no server is live" in capsys.readouterr().out
+    assert "no server is live" in service_shown(with_service)[1]
+
+
+def test_a_kernel_that_cannot_end_connections_is_said_once(guarding, nginx, clock, capsys):
+    nginx.cannot_end = "Operation not supported"
+    for _ in range(5):
+        hear_all(guarding, clock, s_1="x")
+    assert (
+        capsys.readouterr().out.count("what is open to s-1 goes on until it has been silent too long: Operation") == 1
+    )
+
+
+def test_instances_are_not_cut_off_with_what_they_are_at(guarding, nginx, clock):
+    for _ in range(3):
+        hear_all(guarding, clock, a_1="x")
+    assert nginx.reloads == 1
+    assert nginx.ended == []
+
+
+def test_a_service_that_was_not_heard_yet_holds_up_nothing(guarding, nginx, clock, with_service):
+    for _ in range(3):
+        hear(guarding, clock, a_1="x")
+    assert written(with_service) == set(NAMES) - {"a-1"}
+    assert service_list(with_service) == {"s-1", "s-2"}
+    assert service_shown(with_service)[2] == {"s-1": "down", "s-2": "down"}
+
+
+def test_lists_that_change_together_cost_one_reload_and_are_taken_back_together(guarding, nginx, clock, with_service):
+    hear_all(guarding, clock)
+    nginx.complaint = "no"
+    for _ in range(2):
+        hear_all(guarding, clock, a_1="x", s_1="x")
+    assert (written(with_service), service_list(with_service)) == (set(NAMES), {"s-1", "s-2"})
+    assert nginx.ended == []
+    nginx.complaint = ""
+    hear_all(guarding, clock, a_1="x", s_1="x")
+    assert (written(with_service), service_list(with_service)) == (set(NAMES) - {"a-1"}, {"s-2"})
+    assert nginx.reloads == 1
+
+
+def test_who_is_drained_is_an_instance_and_no_server_of_a_service(guarding, nginx, clock, with_service):
+    health.write(with_service.drained_file, '["s-1"]')
+    hear_all(guarding, clock)
+    assert service_shown(with_service)[2] == {"s-1": "up", "s-2": "up"}
+
+
+def test_every_server_is_asked_its_own_question(with_service):
+    asked = questions(with_service)
+    assert asked[0] == Question("", BACKENDS[0], "/health/ready", None)
+    assert asked[len(BACKENDS)] == Question("s3", SERVERS[0], "/live", Tls("/ca.pem", "s-1"))
+    named = with_service.services[0]._replace(server_name="s3.example.com", ca_file="")
+    last = questions(with_service._replace(services=[named]))[-1]
+    assert last.tls == Tls("", "s3.example.com")
+
+
+def test_the_settings_of_a_service_are_what_the_role_writes():
+    base = {"rise": 2, "fall": 3, "path": "/h", "interval_seconds": 1, "timeout_seconds": 1, "server_parameters": ""}
+    files = {"upstream_file": "/u", "drained_file": "/d", "state_file": "/s"}
+    service = {
+        "name": "s3",
+        "servers": [{"name": "s-1", "address": "192.0.2.41", "port": "9000"}],
+        "path": "/live",
+        "upstream_file": "/t",
+    }
+    found = settings_from(json.dumps({**base, **files, "backends": [], "services": [service]}))
+    assert found.services == [Service("s3", SERVERS[:1], "/live", "", "", "/t")]
+
+
 def test_the_settings_are_what_the_role_writes():
     text = json.dumps(
         {
@@ -378,6 +540,51 @@ def test_a_probe_says_what_is_wrong(instance):
     assert health.fault_of(instance, "/204", 2) == ""
     assert health.fault_of(instance, "/503", 2) == "/503 answered 503"
     assert "refused" in health.fault_of(instance._replace(port=1), "/200", 2)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def server(authority):
+    """An HTTPS server whose certificate is for s-1."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path.strip("/")))
+            self.end_headers()
+
+        def log_message(self, *_arguments):
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("s-1"))
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    # The handshake is the thread's, not the listener's, so that one that fails ends nothing.
+    served.socket = context.wrap_socket(served.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield Backend("s-1", "127.0.0.1", served.server_port)
+    served.shutdown()
+    served.server_close()
+
+
+def test_a_server_is_live_only_with_a_certificate_of_the_authority_and_for_its_name(server, authority, tmp_path):
+    def asked(path="/200", ca_file=authority.file, name="s-1"):
+        return health.fault_of(server, path, 2, Tls(str(ca_file), name))
+
+    assert asked() == ""
+    assert asked(path="/503") == "/503 answered 503"
+    assert "Hostname mismatch" in asked(name="s-2")
+    (tmp_path / "other").mkdir()
+    assert "CERTIFICATE_VERIFY_FAILED" in asked(ca_file=Authority(tmp_path / "other").file)
+    assert "CERTIFICATE_VERIFY_FAILED" in asked(ca_file="")
+    assert "No such file" in asked(ca_file=tmp_path / "none.pem")
+
+
+def test_a_server_without_tls_is_not_live(instance, authority):
+    assert "SSL" in health.fault_of(instance, "/200", 2, Tls(str(authority.file), "s-1"))
 
 
 def test_a_command_s_complaint_is_what_it_says(tmp_path):

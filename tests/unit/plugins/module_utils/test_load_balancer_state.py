@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _load_balancer_state as state
+from ansible_collections.escala.ha.plugins.module_utils._http import Response
 
 RECORDINGS = Path(__file__).parent / "recordings"
 NOW = 1_000_000.0
@@ -188,3 +189,125 @@ def test_a_balancer_that_cannot_be_asked_is_an_observation_and_fails_both_verdic
     for verdict in (state.judge_rotation("lb1", seen, NAMES), state.judge_freshness("lb1", seen, 5)):
         assert not verdict["passed"]
         assert "connection refused" in verdict["reason"]
+
+
+S3 = {"name": "s3", "note": "", "backends": [{**NGINX["backends"][1], "name": "storage1"}]}
+DOWN = {
+    **NGINX["backends"][1],
+    "name": "storage2",
+    "state": "down",
+    "in_rotation": False,
+    "reason": "/live answered 503",
+}
+CSV = (
+    "# pxname,svname,status,lastchg,check_desc,check_code,addr\n"
+    "app,app1-3001,UP,60,,,192.0.2.21:3001\n"
+    "tcp_s3,FRONTEND,OPEN,,,,\n"
+    "tcp_s3,storage1,UP,60,Layer7 check passed,200,192.0.2.41:9000\n"
+    "tcp_s3,storage2,DOWN,5,Layer7 wrong status,503,192.0.2.42:9000\n"
+    "tcp_s3,BACKEND,UP,60,,,\n"
+    "upload,legacy1-8080,no check,60,,,192.0.2.71:8080\n"
+)
+
+
+def test_services_beside_the_application_are_listed_by_both_engines():
+    seen = state.parse_haproxy(CSV, NOW)
+    assert [one.name for one in seen.backends] == ["app1-3001"]
+    (service,) = seen.services
+    assert (service.name, [(one.name, one.state, one.port) for one in service.backends]) == (
+        "s3",
+        [("storage1", "up", 9000), ("storage2", "down", 9000)],
+    )
+    (service,) = state.parse_nginx(nginx(services=[S3]), NOW).services
+    assert (service.name, [one.name for one in service.backends]) == ("s3", ["storage1"])
+    assert observation()["services"] == []
+
+
+def test_services_are_judged_by_each_of_their_servers():
+    verdict = state.judge_services("lb1", observation(nginx(services=[S3])))
+    assert (verdict["name"], verdict["passed"]) == ("services_live_from_lb1", True)
+    assert verdict["reason"] == "every server is live at lb1: s3 (1)"
+    both = {**S3, "backends": [*S3["backends"], DOWN]}
+    verdict = state.judge_services("lb1", observation(nginx(services=[both])))
+    assert verdict["passed"] is False
+    assert "s3: storage2 down since" in verdict["reason"]
+    assert "/live answered 503" in verdict["reason"]
+    assert "storage1" not in verdict["reason"]
+    gone = state.judge_services("lb1", {"services": [], "problem": "connection refused"})
+    assert (gone["passed"], "connection refused" in gone["reason"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("uploads", "route", "passed", "reason"),
+    [
+        (("upload_servers", False, ["old"]), None, True, "lb1 sends uploads to old"),
+        (("application", False, []), None, True, "lb1 sends uploads to the application"),
+        (
+            ("application", False, ["old"]),
+            "application",
+            True,
+            "lb1 sends uploads to the application; load_balancer_upload_servers (old) get none",
+        ),
+        (("application", True, ["old"]), "application", False, "they are held, on their way to the application"),
+        (("upload_servers", True, ["old"]), None, False, "they are held, on their way to old"),
+        (("upload_servers", False, ["old"]), "application", False, "sends uploads to old, expected is application"),
+        (("application", False, ["old"]), "upload_servers", False, "expected is upload_servers"),
+    ],
+)
+def test_uploads_flow_where_they_are_not_held_and_go_to_where_they_should(uploads, route, passed, reason):
+    seen = state.as_observation(state.parse_nginx(nginx(), NOW), NOW, state.Uploads(*uploads))
+    verdict = state.judge_uploads("lb1", seen, route)
+    assert (verdict["name"], verdict["passed"]) == ("uploads_flow_from_lb1", passed)
+    assert reason in verdict["reason"]
+
+
+def test_a_balancer_that_cannot_be_switched_or_asked_does_not_say_where_uploads_go():
+    assert "its configuration cannot switch them" in state.judge_uploads("lb1", observation(), "application")["reason"]
+    away = {"uploads": None, "problem": "connection refused"}
+    assert "connection refused" in state.judge_uploads("lb1", away, "application")["reason"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"route": "elsewhere", "held": false, "upload_servers": []}',
+        '{"route": "application", "held": 1}',
+    ],
+)
+def test_a_word_on_uploads_of_another_kind_is_refused(text):
+    with pytest.raises(ValueError, match="not as expected|Expecting value"):
+        state.parse_uploads(text)
+
+
+PAGES = {"/backends": nginx(services=[S3]), "/uploads": '{"route": "application", "held": false, "upload_servers": []}'}
+
+
+@pytest.mark.parametrize(
+    ("pages", "route", "expected"),
+    [
+        (PAGES, None, ["backends_in_rotation", "backend_checks_fresh", "uploads_flow", "services_live"]),
+        ({"/backends": nginx()}, None, ["backends_in_rotation", "backend_checks_fresh"]),
+        ({"/backends": nginx()}, "application", ["backends_in_rotation", "backend_checks_fresh", "uploads_flow"]),
+    ],
+)
+def test_only_what_the_balancer_has_is_judged_unless_a_route_is_expected(monkeypatch, pages, route, expected):
+    def get(_endpoint, path):
+        body = pages.get(path)
+        return Response(200 if body else 403, {}, (body or "").encode())
+
+    monkeypatch.setattr(state, "get", get)
+    options = {
+        "engine": "nginx",
+        "address": "192.0.2.11",
+        "port": 8405,
+        "request_timeout_seconds": 1,
+        "instances": ["app1-3001", "app2-3001"],
+        "seen_from": "lb1",
+        "age_limit_seconds": 5,
+        "uploads_route": route,
+    }
+    verdicts = [check() for check in state.rotation_checks(options, lambda: NOW)]
+    assert [verdict["name"] for verdict in verdicts] == [f"{name}_from_lb1" for name in expected]

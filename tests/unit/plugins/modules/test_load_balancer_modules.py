@@ -22,13 +22,25 @@ def checker(tmp_path):
 
     class State(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path == "/uploads":
+                route = "application" if (tmp_path / "application").exists() else "upload_servers"
+                held = (tmp_path / "held" / str(int(time.time()))).exists()
+                self.reply({"route": route, "held": held, "upload_servers": ["legacy1"]})
+                return
+            if self.path != "/backends":
+                self.send_response(204)
+                self.end_headers()
+                return
             away = json.loads(drained.read_text()) if drained.exists() else []
             entry = {"address": "192.0.2.21", "port": 3001, "reason": "ready", "since": time.time()}
             backends = [
                 {**entry, "name": name, "state": "drained" if name in away else "up", "in_rotation": name not in away}
                 for name in ("app1-3001", "app2-3001")
             ]
-            body = json.dumps({"engine": "nginx", "checked_at": time.time(), "note": "", "backends": backends}).encode()
+            self.reply({"engine": "nginx", "checked_at": time.time(), "note": "", "backends": backends})
+
+        def reply(self, said):
+            body = json.dumps(said).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -92,6 +104,27 @@ def test_a_rotation_is_judged(run_module, checker):
     result = run_module("load_balancer_rotation_check", options)
     assert result["failed"] is True
     assert "app1-3001 drained" in result["msg"]
+
+
+def test_uploads_are_led_and_held_and_a_repetition_is_no_change(run_module, checker, tmp_path):
+    place, _drained = checker
+
+    def asked(check_mode=False, **wanted):
+        return run_module("load_balancer_uploads", {**place, "directory": str(tmp_path), **wanted}, check_mode)
+
+    assert asked(check_mode=True, held=True)["changed"]
+    assert not (tmp_path / "held").exists()
+    held = asked(held=True, hold_seconds=20)
+    assert (held["changed"], held["held"], held["route"]) == (True, True, "upload_servers")
+    assert 19 < held["held_seconds_left"] <= 21
+    assert held["in_flight"] == {"upload_servers": 0, "application": 0}
+    moved = [asked(route="application", held=False) for _ in range(2)]
+    assert [one["changed"] for one in moved] == [True, False]
+    assert (moved[1]["route"], moved[1]["held"], moved[1]["held_seconds_left"]) == ("application", False, 0)
+    assert run_module("load_balancer_info", place)["uploads"]["route"] == "application"
+    refused = asked(route="upload_servers", only_while_held=True)
+    assert refused["failed"] is True
+    assert "no longer held" in refused["msg"]
 
 
 def test_what_was_kept_is_put_back(run_module, tmp_path):
