@@ -71,6 +71,14 @@ CHECKS: t.Dict[str, Words] = {
         "As verificações de saúde do balanceador estão ativas e atualizadas",
         "Leia `journalctl -u escala-backend-health` no balanceador e execute de novo o playbook da etapa 1.",
     ),
+    "uploads_flow": Words(
+        "Os uploads fluem no balanceador e não estão retidos",
+        "Uma retenção termina sozinha; veja se uma migração está em andamento e para onde load_balancer_info diz que vão os uploads.",
+    ),
+    "services_live": Words(
+        "Todos os servidores dos serviços repassados pelo balanceador respondem",
+        "Veja se o serviço roda no host indicado e se o certificado dele vale para o nome.",
+    ),
     "virtual_ip_witnesses": Words(
         "Cada testemunha vê um só detentor do endereço virtual",
         "Veja se os balanceadores se alcançam por VRRP; até lá, pare o keepalived no que não deveria ter o endereço.",
@@ -78,6 +86,34 @@ CHECKS: t.Dict[str, Words] = {
     "every_balancer_serves": Words(
         "Cada balanceador responde no seu próprio endereço, também o que está de reserva",
         "Leia o log de erros do balanceador indicado; ele não assumiria o serviço.",
+    ),
+    "shared_storage_mounted": Words(
+        "O storage compartilhado está montado em cada host da aplicação, e como deve",
+        "Veja no host indicado o que está montado; desmonte o que não é o storage e execute de novo o playbook da etapa 2.",
+    ),
+    "shared_storage_answers": Words(
+        "O object storage responde e aceita a chave da aplicação",
+        "Corrija o que a mensagem nomeia: endereço, certificado, chave, bucket ou relógio.",
+    ),
+    "shared_storage_space": Words(
+        "O storage compartilhado tem espaço de sobra",
+        "Apague o que ninguém usa, ou aumente o volume ou a quota no servidor.",
+    ),
+    "shared_storage_writes": Words(
+        "O usuário da aplicação grava, lê e apaga no storage compartilhado",
+        "Corrija o que a mensagem nomeia: dono e modo do diretório, mapeamento de usuários, espaço, ou o servidor que não responde.",
+    ),
+    "shared_storage_shared": Words(
+        "O que um host da aplicação grava, cada outro lê, e inteiro",
+        "Veja se todos os hosts têm o mesmo storage montado, e o usuário da aplicação com o mesmo número em cada um.",
+    ),
+    "shared_storage_locks": Words(
+        "Um lock que um host detém no storage compartilhado é recusado aos outros",
+        "Monte sem nolock, local_lock e nobrl, e veja se os locks do servidor funcionam.",
+    ),
+    "shared_storage_latency": Words(
+        "O storage compartilhado responde rápido o bastante",
+        "Veja os discos do storage e a rede até ele.",
     ),
     "postgresql_nodes_answer": Words(
         "Cada nó de dados do banco responde por TLS, com um certificado do seu nome",

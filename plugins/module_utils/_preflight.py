@@ -8,12 +8,18 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from ansible_collections.escala.ha.plugins.module_utils import _preflight_database, _preflight_edge, _preflight_observed
+from ansible_collections.escala.ha.plugins.module_utils import (
+    _preflight_database,
+    _preflight_edge,
+    _preflight_observed,
+    _preflight_storage,
+)
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     ADDRESS,
     APPLICATIONS,
     BALANCERS,
     DATA,
+    STORAGE,
     WITNESSES,
     Fault,
     Faults,
@@ -28,12 +34,16 @@ _EDGE_PORTS = {80: "the balancer listens there for http", 443: "the balancer lis
 # Whose variables a group's roles take.
 _PREFIXES: t.Dict[str, t.Tuple[str, ...]] = {
     BALANCERS: ("load_balancer_", "keepalived_", "edge_", "pki_"),
-    APPLICATIONS: ("app_",),
+    APPLICATIONS: ("app_", "shared_storage_"),
     DATA: ("postgresql_", "pg_guard_", "repmgr_", "pki_"),
     WITNESSES: ("pg_guard_", "pki_"),
+    STORAGE: ("shared_storage_", "minio_", "pki_"),
 }
 # And where there is a database, for which each application host gets a pooler.
-_POOLER_PREFIXES = {**_PREFIXES, APPLICATIONS: ("app_", "pgbouncer_", "platform_app_servers_", "pki_")}
+_POOLER_PREFIXES = {
+    **_PREFIXES,
+    APPLICATIONS: ("app_", "shared_storage_", "pgbouncer_", "platform_app_servers_", "pki_"),
+}
 _LIMITS = (
     "preflight_certificate_days_left",
     "preflight_clock_difference_seconds",
@@ -189,6 +199,7 @@ RULES: t.Tuple[Rule, ...] = (
     draining,
     *_preflight_edge.RULES,
     *_preflight_database.RULES,
+    *_preflight_storage.RULES,
     *_preflight_observed.RULES,
 )
 
@@ -200,7 +211,8 @@ def find_faults(platform: Platform) -> t.List[Fault]:
 
 def find_hints(platform: Platform) -> t.List[Fault]:
     """What may be meant as it is, and is worth a look."""
-    return _said_once(fault for rule in _preflight_observed.HINTS for fault in rule(platform))
+    hints = (*_preflight_observed.HINTS, *_preflight_storage.HINTS)
+    return _said_once(fault for rule in hints for fault in rule(platform))
 
 
 def _said_once(faults: t.Iterable[Fault]) -> t.List[Fault]:

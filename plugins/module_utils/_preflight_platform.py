@@ -12,6 +12,9 @@ import typing as t
 ADDRESS = "platform_address"
 BALANCERS, APPLICATIONS = "load_balancers", "app_servers"
 DATA, WITNESSES = "postgres_servers", "postgres_witnesses"
+STORAGE = "storage_servers"
+# Where uploads go, and what there is to choose.
+BACKEND, BACKENDS = "shared_storage_backend", ("nfs", "smb", "minio", "s3", "azure_blob")
 
 
 class Fault(t.NamedTuple):

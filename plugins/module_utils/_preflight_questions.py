@@ -11,8 +11,10 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_version impo
 from ansible_collections.escala.ha.plugins.module_utils._preflight_platform import (
     ADDRESS,
     APPLICATIONS,
+    BACKEND,
     BALANCERS,
     DATA,
+    STORAGE,
     WITNESSES,
     Host,
     address,
@@ -33,6 +35,10 @@ ENGINES_MARK = "/etc/systemd/system/nginx.service.d/escala.conf"
 # As systemd and the kernel call them.
 _GUARD_UNITS, _GUARD_PROGRAMS = ("escala-pg-guard.service",), ("escala-pg-guard",)
 _POOLER_UNITS, _POOLER_PROGRAMS = ("pgbouncer.service",), ("pgbouncer",)
+# The kernel itself serves NFS, so nobody can be told apart who has its port.
+_STORAGE_PORTS = {"nfs": 2049, "smb": 445}
+_STORAGE_UNITS = {"smb": ("smbd.service",), "minio": ("minio.service",)}
+_STORAGE_PROGRAMS = {"smb": ("smbd",), "minio": ("minio",)}
 SERVER_PORT, GUARD_PORT, POOLER_PORT = "postgresql_port", "pg_guard_port", "pgbouncer_port"
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -51,7 +57,7 @@ class Wanted(t.NamedTuple):
 
 def wanted_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     """Every port of ours on a host, as far as the description can be read."""
-    return [*_edge_ports(host, groups), *database_ports(host, groups)]
+    return [*_edge_ports(host, groups), *database_ports(host, groups), *_storage_ports(host, groups)]
 
 
 def _edge_ports(host: Host, groups: Groups) -> t.List[Wanted]:
@@ -97,6 +103,34 @@ def database_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     ]
 
 
+def _storage_ports(host: Host, groups: Groups) -> t.List[Wanted]:
+    """The storage's own, and the balancers' before several nodes of MinIO."""
+    backend, port = str(host.setting(BACKEND)), _storage_port(host)
+    if port is None or backend == "nfs":
+        return []
+    found = []
+    if host.name in groups.get(STORAGE, ()):
+        own = _place(host.values.get(ADDRESS))
+        reason = f"{BACKEND} = {backend} asks for it"
+        found.append(Wanted(port, own, reason, _STORAGE_UNITS[backend], _STORAGE_PROGRAMS[backend]))
+    elif host.name in groups.get(BALANCERS, ()) and _balanced(backend, groups):
+        reason = "the storage's clients come by it"
+        found.append(Wanted(port, ANYWHERE[0], reason, _BALANCERS_OWN, _BALANCERS_PROGRAMS))
+    return found
+
+
+def _storage_port(host: Host) -> t.Optional[int]:
+    """By which port a host knows the storage servers; None where it has none, or they are not ours."""
+    backend = host.setting(BACKEND)
+    if backend == "minio":
+        return whole(host.setting("minio_port"))
+    return _STORAGE_PORTS.get(str(backend))
+
+
+def _balanced(backend: str, groups: Groups) -> bool:
+    return backend == "minio" and len(groups.get(STORAGE, ())) > 1
+
+
 def server_version(host: Host) -> t.Optional[int]:
     """The major version of PostgreSQL that a data node gets, None where neither the description nor its system says it."""
     return Node(host.name, whole(host.setting("postgresql_version")), str(host.saw("system"))).version
@@ -115,7 +149,8 @@ def _place(value: t.Any) -> str:
 def to_reach(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
     """Whom a host must reach, each place once."""
     found: t.List[t.Dict[str, t.Any]] = []
-    for way in [*_ways_of_a_balancer(host, groups, hosts), *_ways_to_the_database(host, groups, hosts)]:
+    ways = (_ways_of_a_balancer, _ways_to_the_database, _ways_to_the_storage)
+    for way in (way for these in ways for way in these(host, groups, hosts)):
         if way not in found:
             found.append(way)
     return found
@@ -156,6 +191,19 @@ def _ways_to_the_database(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.
         for other in members(groups, hosts, group)
         for port in numbers([whole(other.setting(variable))])
         if wanted and other.name != host.name and address(other.values.get(ADDRESS))
+    ]
+
+
+def _ways_to_the_storage(host: Host, groups: Groups, hosts: Hosts) -> t.List[t.Dict[str, t.Any]]:
+    """Who mounts or asks it reaches each server: with several nodes of MinIO the balancers, and these one another."""
+    port, balanced = _storage_port(host), _balanced(str(host.setting(BACKEND)), groups)
+    mine = [group for group in (APPLICATIONS, BALANCERS, STORAGE) if host.name in groups.get(group, ())]
+    if port is None or not {*mine} & ({BALANCERS, STORAGE} if balanced else {APPLICATIONS}):
+        return []
+    return [
+        {"name": other.name, "address": other.values[ADDRESS], "port": port}
+        for other in members(groups, hosts, STORAGE)
+        if other.name != host.name and address(other.values.get(ADDRESS))
     ]
 
 

@@ -8,6 +8,7 @@ from ansible_collections.escala.ha.plugins.module_utils import (
     _load_balancer_state,
     _postgresql_checks,
     _postgresql_token,
+    _shared_storage_checks,
     _tls,
     _verdict,
     _virtual_ip,
@@ -23,6 +24,7 @@ OURS = [
         _load_balancer_edge,
         _postgresql_checks,
         _postgresql_token,
+        _shared_storage_checks,
         _tls,
         _virtual_ip,
     )
@@ -43,6 +45,8 @@ def test_a_place_at_the_end_of_the_name_is_added_to_the_title():
     for verdict in (
         _load_balancer_state.judge_rotation("lb1", unseen, []),
         _load_balancer_state.judge_freshness("lb1", unseen, 5),
+        _load_balancer_state.judge_uploads("lb1", unseen | {"uploads": None}, None),
+        _load_balancer_state.judge_services("lb1", unseen | {"services": []}),
     ):
         assert words_for(verdict["name"]).title.endswith("(lb1)")
     (away,) = _verdict.gather({"lb2": {"unreachable": True}})
