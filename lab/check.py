@@ -1,6 +1,7 @@
 """What the machine must have before anything is touched, and how it gets it."""
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,13 @@ _PROGRAMS = {
     "h2load": "nghttp2-client",
     "socat": "socat",
 }
+# Of hosts of kind vm alone.
+_VM_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "zstd": "zstd",
+    "xz": "xz-utils",
+}
 _FREE_MIB = 3072
 
 
@@ -34,9 +42,16 @@ def root() -> None:
         raise LabError("the lab boots hosts and makes a network, which takes root; run the same command as root")
 
 
-def machine(free_mib: int = _FREE_MIB) -> None:
-    """Raise LabError, one line, for the first thing that this machine cannot give; install what Debian packages give."""
+def machine(free_mib: int = _FREE_MIB, virtual: bool = False) -> None:
+    """Raise LabError, one line, for the first thing that this machine cannot give; install what Debian packages give.
+
+    A lab with virtual machines needs more than one without.
+    """
     root()
+    if virtual and platform.machine() != "x86_64":
+        raise LabError(
+            f"hosts of kind vm are x86_64, and this machine is {platform.machine()}; take a topology without"
+        )
     for folder in (STATE, CACHE):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free // 2**20
@@ -48,11 +63,11 @@ def machine(free_mib: int = _FREE_MIB) -> None:
         raise LabError(
             "this kernel has no overlay file system, which the hosts' disks are made of; try a machine with a stock Debian kernel"
         )
-    _install_missing()
+    _install_missing(_PROGRAMS | _VM_PROGRAMS if virtual else _PROGRAMS)
 
 
-def _install_missing() -> None:
-    missing = sorted({package for program, package in _PROGRAMS.items() if not shutil.which(program)})
+def _install_missing(programs: dict[str, str]) -> None:
+    missing = sorted({package for program, package in programs.items() if not shutil.which(program)})
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -73,7 +88,7 @@ def _install_missing() -> None:
         "--no-install-recommends",
         *missing,
     )
-    still = [program for program in _PROGRAMS if not shutil.which(program)]
+    still = [program for program in programs if not shutil.which(program)]
     if still:
         raise LabError(
             f"apt-get installed {', '.join(missing)}, yet {', '.join(still)} is not to be found; see /var/log/apt/term.log"

@@ -1,16 +1,16 @@
 """Faults between hosts and on their disks and clocks; each is remembered, shown by `status`, and undone by `heal`."""
 
 from lab import network, state
+from lab.driver import Driver
 from lab.errors import LabError
-from lab.lifecycle import running_topology
-from lab.machine import Machine
+from lab.lifecycle import driver, running_topology
 from lab.state import Fault
 
 
-def one(name: str) -> Machine:
+def one(name: str) -> Driver:
     """The host of that name in the lab that is up."""
     found = running_topology(state.read())
-    return Machine(found.host(name), found)
+    return driver(found.host(name), found)
 
 
 def add(fault: Fault) -> None:

@@ -1,11 +1,11 @@
-"""The root tree that all hosts of one operating system share read-only: plain Debian, as a provider's image is."""
+"""What all hosts of one operating system and kind share read-only: plain Debian, as a provider's image is."""
 
 import hashlib
 import shutil
 import time
 from pathlib import Path
 
-from lab import mirror
+from lab import mirror, vm_image
 from lab.paths import CACHE
 from lab.shell import run, say
 from lab.topology import OPERATING_SYSTEMS
@@ -16,27 +16,43 @@ _PACKAGES = (
     "logrotate,less,libfaketime,e2fsprogs"
 )
 _MAXIMUM_AGE_SECONDS = 7 * 86400
+# What stands before the recipe in a folder's name.
+_MARK = {"machine": "", "vm": "vm-"}
 _OWN_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
-def ensure(os_name: str, gateway: str) -> Path:
-    """Return the root tree of an operating system, building it where the cache has none younger than a week."""
+def ensure(os_name: str, kind: str, gateway: str) -> Path:
+    """Return what hosts of a kind and an operating system stand on, building it where the cache has none younger than a week.
+
+    For a machine that is the root tree, for a vm a folder with its disk, kernel and initrd.
+    """
     suite = OPERATING_SYSTEMS[os_name]
     sources = mirror.sources(suite)
-    recipe = hashlib.sha256(f"{suite} {_PACKAGES} {sources} {_hook_script()}".encode()).hexdigest()[:12]
-    tree = CACHE / "images" / f"{os_name}-{recipe}"
+    made_of = f"{suite} {_packages(kind)} {sources} {_hook_script(kind)}" + (vm_image.INIT if kind == "vm" else "")
+    recipe = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    tree = CACHE / "images" / f"{os_name}-{_MARK[kind]}{recipe}"
     stamp = tree.with_suffix(".built")
     if stamp.exists() and time.time() - stamp.stat().st_mtime < _MAXIMUM_AGE_SECONDS:
         return tree
     fresh = tree.with_name(f"{tree.name}-{int(time.time())}") if _in_use(tree) else tree
-    _build(suite, sources, fresh, gateway, os_name)
+    _build(suite, sources, fresh, gateway, os_name, kind)
     stamp.touch()
     return fresh
 
 
 def system_of(tree: Path) -> str:
-    """The operating system of a root tree, by its folder's name."""
+    """The operating system of an image, by its folder's name."""
     return tree.name.partition("-")[0]
+
+
+def kind_of(tree: Path) -> str:
+    """The kind of host that an image is for, by its folder's name."""
+    rest = tree.name.partition("-")[2]
+    return "vm" if rest.startswith(_MARK["vm"]) else "machine"
+
+
+def _packages(kind: str) -> str:
+    return f"{_PACKAGES},{vm_image.PACKAGES}" if kind == "vm" else _PACKAGES
 
 
 def _in_use(tree: Path) -> bool:
@@ -50,8 +66,9 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _build(suite: str, sources: list[str], tree: Path, gateway: str, os_name: str) -> None:
-    say(f"building the {os_name} root tree ({suite}); the cache keeps it for a week")
+def _build(suite: str, sources: list[str], tree: Path, gateway: str, os_name: str, kind: str) -> None:
+    what = "disk of virtual machines" if kind == "vm" else "root tree"
+    say(f"building the {os_name} {what} ({suite}); the cache keeps it for a week")
     if tree.exists():
         shutil.rmtree(tree)
     draft = tree.with_name(f"{tree.name}.draft")
@@ -62,19 +79,26 @@ def _build(suite: str, sources: list[str], tree: Path, gateway: str, os_name: st
     run(
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={_PACKAGES}",
+        f"--include={_packages(kind)}",
         # The package lists stay, so that a host installs without fetching them again.
         "--skip=cleanup/apt/lists",
         *([f"--aptopt={proxy}"] if proxy else []),
-        f"--customize-hook={_hook_script()}",
+        f"--customize-hook={_hook_script(kind)}",
         suite,
         draft,
         *sources,
     )
+    if kind == "vm":
+        packed = tree.with_name(f"{tree.name}.packed")
+        shutil.rmtree(packed, ignore_errors=True)
+        packed.mkdir()
+        vm_image.pack(draft, packed)
+        shutil.rmtree(draft)
+        draft = packed
     draft.rename(tree)
 
 
-def _hook_script() -> str:
+def _hook_script(kind: str) -> str:
     """What makes the tree fit to be many hosts: no identity of its own, and the machine's own certificate authorities."""
     return (
         'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id "$1"/var/lib/dbus/machine-id "$1"/etc/hostname; '
@@ -82,4 +106,4 @@ def _hook_script() -> str:
         'chroot "$1" update-ca-certificates >/dev/null; '
         'chroot "$1" systemctl enable -q systemd-networkd ssh; '
         'mkdir -p "$1"/var/lib/apt/periodic; touch "$1"/var/lib/apt/periodic/update-success-stamp'
-    )
+    ) + (f"; {vm_image.HOOK}" if kind == "vm" else "")

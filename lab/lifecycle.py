@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import check, image, inventory, mirror, network, state, topology
+from lab.driver import Driver, cgroup_root
 from lab.errors import LabError
-from lab.machine import Machine, cgroup_root
+from lab.machine import Machine
 from lab.paths import STATE, TOPOLOGIES
 from lab.shell import run, say, ticks
 from lab.state import State
-from lab.topology import Topology
+from lab.topology import Host, Topology
+from lab.virtual_machine import VirtualMachine
 
 # The snapshot that every lab has: hosts as the provider hands them over.
 FRESH = "fresh"
@@ -25,32 +27,39 @@ def running_topology(saved: State) -> Topology:
     return topology.load(saved.topology)
 
 
-def machines(found: Topology) -> list[Machine]:
-    """Every host of a topology as something that can be booted and broken."""
-    return [Machine(host, found) for host in found.hosts.values()]
+def driver(host: Host, found: Topology) -> Driver:
+    """A host of a topology as something that can be booted and broken."""
+    return VirtualMachine(host, found) if host.kind == "vm" else Machine(host, found)
+
+
+def machines(found: Topology) -> list[Driver]:
+    """Every host of a topology so."""
+    return [driver(host, found) for host in found.hosts.values()]
 
 
 def up(name: str, fresh: bool = False) -> None:
     """Boot a topology; hosts that run already are left alone, and what a crash left half done is repaired.
 
-    With `fresh` those that are booted begin as untouched Debian.
+    With `fresh` those that are booted begin as untouched Debian. Hosts of another topology that is up, and which this one lacks, are shut
+    down and keep their disks.
     """
     wanted = topology.load(name)
     saved = state.read()
+    surplus: list[Driver] = []
     if saved.topology and saved.topology != name:
         present = topology.load(saved.topology)
         if present.covers(wanted):
             wanted = present
             say(f"topology {present.name} is up and has every host of {name}")
-        elif not wanted.covers(present):
-            raise LabError(
-                f"topology {present.name} is up and has hosts that {name} has not; `python3 -m lab down --purge` first"
-            )
-    check.machine()
+        else:
+            surplus = surplus_hosts(present, wanted)
+    check.machine(virtual=any(host.kind == "vm" for host in wanted.hosts.values()))
+    _each("shutting down", surplus, Driver.stop)
     network.ensure(wanted)
     mirror.start_cache(wanted.gateway)
     inventory.ensure_keys(wanted)
-    trees = {system: image.ensure(system, wanted.gateway) for system in {host.os for host in wanted.hosts.values()}}
+    bases = {(host.os, host.kind) for host in wanted.hosts.values()}
+    trees = {base: image.ensure(*base, wanted.gateway) for base in bases}
     hosts = machines(wanted)
     off = [machine for machine in hosts if machine.state() not in ("running", "frozen")]
     anew = {machine.host.name for machine in off} if fresh else set()
@@ -67,24 +76,38 @@ def up(name: str, fresh: bool = False) -> None:
     inventory.write(wanted)
 
 
-def first_layers(
-    wanted: Topology, trees: dict[str, Path], layers: dict[str, list[str]], anew: set[str]
-) -> dict[str, list[str]]:
-    """What each host of a topology stands on: what it has so far, or its system's root tree where it has nothing.
+def surplus_hosts(present: Topology, wanted: Topology) -> list[Driver]:
+    """The hosts to shut down when another topology takes the place of the one that is up.
 
-    Raises LabError for a disk with another system than the topology's, unless its host is one of those that begin anew.
+    Raises LabError where a host would have to become another while it runs, or the network is another.
+    """
+    changed = wanted.changed_from(present)
+    if changed or (present.bridge, present.network) != (wanted.bridge, wanted.network):
+        what = f"has {', '.join(changed)} otherwise" if changed else "is on another network"
+        raise LabError(f"topology {present.name} is up, and {wanted.name} {what}; `python3 -m lab down` first")
+    return [machine for machine in machines(present) if machine.host.name not in wanted.hosts]
+
+
+def first_layers(
+    wanted: Topology, trees: dict[tuple[str, str], Path], layers: dict[str, list[str]], anew: set[str]
+) -> dict[str, list[str]]:
+    """What each host of a topology stands on: what it has so far, or the image of its system and kind where it has nothing.
+
+    Raises LabError for a disk with another system or of another kind than the topology's, unless its host is one of those that begin anew.
     """
     found = {}
     for name, host in wanted.hosts.items():
-        found[name] = layers.get(name) or [str(trees[host.os])]
-        system = image.system_of(Path(found[name][-1]))
-        if system != host.os and name not in anew:
+        tree = str(trees[host.os, host.kind])
+        found[name] = layers.get(name) or [tree]
+        base = Path(found[name][-1])
+        has, needs = _standing(image.system_of(base), image.kind_of(base)), _standing(host.os, host.kind)
+        if has != needs and name not in anew:
             raise LabError(
-                f"{name} has a disk with {system}, and topology {wanted.name} has it on {host.os};"
+                f"{name} has a disk with {has}, and topology {wanted.name} has it on {needs};"
                 f" `python3 -m lab down` and `up --topology {wanted.name} --fresh` give it another"
             )
-        if system != host.os:
-            found[name] = [str(trees[host.os])]
+        if has != needs:
+            found[name] = [tree]
     return found
 
 
@@ -103,7 +126,7 @@ def down(purge: bool, force: bool) -> None:
     if force:
         _kill_all()
     elif found:
-        _each("shutting down", machines(found), Machine.stop)
+        _each("shutting down", machines(found), Driver.stop)
     mirror.stop_cache()
     if found:
         network.remove(found)
@@ -123,7 +146,8 @@ def down(purge: bool, force: bool) -> None:
 def start(name: str) -> None:
     """Boot one host with its disk."""
     saved = state.read()
-    machine = Machine(running_topology(saved).host(name), running_topology(saved))
+    found = running_topology(saved)
+    machine = driver(found.host(name), found)
     if machine.state() not in ("running", "frozen"):
         _boot([machine], saved)
     network.apply(saved.faults)
@@ -135,7 +159,7 @@ def snapshot(name: str) -> None:
         raise LabError(f"a snapshot cannot be called {name!r}; {FRESH!r} is there always, and a name is one word")
     saved = state.read()
     hosts = machines(running_topology(saved))
-    _each("shutting down", hosts, Machine.stop)
+    _each("shutting down", hosts, Driver.stop)
     layer = STATE / "layers" / str(time.time_ns())
     volumes = STATE / "snapshots" / name
     shutil.rmtree(volumes, ignore_errors=True)
@@ -145,11 +169,10 @@ def snapshot(name: str) -> None:
         (volumes / inventory.CLUSTER_LOADED.name).touch()
     for machine in hosts:
         kept = layer / machine.host.name
-        (machine.disk / "upper").rename(kept)
-        shutil.rmtree(machine.disk / "work")
+        machine.keep_upper(kept)
         saved.layers[machine.host.name].insert(0, str(kept))
         _copy_volumes(machine.disk / "volumes", volumes / machine.host.name)
-    saved.snapshots[name] = {host: list(layers) for host, layers in saved.layers.items()}
+    saved.snapshots[name] = {machine.host.name: list(saved.layers[machine.host.name]) for machine in hosts}
     saved.save()
     _collect(saved)
     _boot(hosts, saved)
@@ -162,9 +185,10 @@ def restore(name: str) -> None:
     if name != FRESH and name not in saved.snapshots:
         raise LabError(f"there is no snapshot {name!r}; there are {', '.join([FRESH, *saved.snapshots])}")
     hosts = machines(found)
-    if name != FRESH and _systems(saved.snapshots[name]) != {host.name: host.os for host in found.hosts.values()}:
+    stood_on = {host.name: _standing(host.os, host.kind) for host in found.hosts.values()}
+    if name != FRESH and _systems(saved.snapshots[name]) != stood_on:
         raise LabError(f"snapshot {name!r} was taken with other hosts than topology {found.name} has; take it again")
-    _each("powering off", hosts, Machine.kill)
+    _each("powering off", hosts, Driver.kill)
     for machine in hosts:
         machine.wipe()
         layers = saved.layers[machine.host.name]
@@ -181,7 +205,7 @@ def restore(name: str) -> None:
     _boot(hosts, saved)
 
 
-def _wipe(off: list[Machine], hosts: list[Machine], saved: State) -> None:
+def _wipe(off: list[Driver], hosts: list[Driver], saved: State) -> None:
     """Have those hosts of a topology that are off begin as untouched Debian."""
     for machine in off:
         machine.wipe()
@@ -203,8 +227,13 @@ def _collect(saved: State) -> None:
 
 
 def _systems(layers: dict[str, list[str]]) -> dict[str, str]:
-    """Each host's operating system, by what it stands on."""
-    return {name: image.system_of(Path(of[-1])) for name, of in layers.items()}
+    """Each host's operating system and kind, by what it stands on."""
+    bases = {name: Path(of[-1]) for name, of in layers.items()}
+    return {name: _standing(image.system_of(base), image.kind_of(base)) for name, base in bases.items()}
+
+
+def _standing(system: str, kind: str) -> str:
+    return system if kind == "machine" else f"{system} ({kind})"
 
 
 def _copy_volumes(source: Path, target: Path) -> None:
@@ -213,7 +242,7 @@ def _copy_volumes(source: Path, target: Path) -> None:
         run("cp", "--sparse=always", "--reflink=auto", volume, target / volume.name)
 
 
-def _boot(hosts: list[Machine], saved: State) -> None:
+def _boot(hosts: list[Driver], saved: State) -> None:
     for machine in hosts:
         for layer in saved.layers[machine.host.name]:
             if not Path(layer).is_dir():
@@ -221,10 +250,10 @@ def _boot(hosts: list[Machine], saved: State) -> None:
                     f"{machine.host.name}'s layer {layer} is gone; `python3 -m lab down --purge` and `up` make it anew"
                 )
         machine.boot([Path(layer) for layer in saved.layers[machine.host.name]])
-    _each("booting", hosts, Machine.wait_reachable)
+    _each("booting", hosts, Driver.wait_reachable)
 
 
-def _each(what: str, hosts: list[Machine], act: Callable[[Machine], None]) -> None:
+def _each(what: str, hosts: list[Driver], act: Callable[[Driver], None]) -> None:
     """Do one thing to all hosts at once; the first failure is raised after all have ended."""
     if not hosts:
         return
@@ -233,8 +262,8 @@ def _each(what: str, hosts: list[Machine], act: Callable[[Machine], None]) -> No
         _raise_first(pool.map(_caught(act), hosts))
 
 
-def _caught(act: Callable[[Machine], None]) -> Callable[[Machine], LabError | None]:
-    def attempt(machine: Machine) -> LabError | None:
+def _caught(act: Callable[[Driver], None]) -> Callable[[Driver], LabError | None]:
+    def attempt(machine: Driver) -> LabError | None:
         try:
             act(machine)
         except LabError as error:

@@ -49,10 +49,18 @@ def mtu() -> int:
 
 
 def remove(topology: Topology) -> None:
-    """Take away the bridge and every rule of the lab's; a machine without nftables never had any."""
+    """Take away the bridge, cables that dead hosts left and every rule of the lab's; a machine without nftables never had any."""
+    for host in filter(has_link, topology.hosts.values()):
+        remove_link(host)
     run("ip", "link", "delete", topology.bridge, check=False)
     for family in ("ip", "bridge") if shutil.which("nft") else ():
         run("nft", "delete", "table", family, "escala_lab", check=False)
+
+
+def add_tap(host: Host, topology: Topology) -> None:
+    """Lay the cable of a virtual machine: this machine's end, into which QEMU plugs the other."""
+    run("ip", "tuntap", "add", "dev", host.link, "mode", "tap")
+    run("ip", "link", "set", host.link, "mtu", str(mtu()), "master", topology.bridge, "up")
 
 
 def cut_cable(host: Host) -> None:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,20 @@ from lab.errors import LabError
 from lab.paths import TOPOLOGIES
 
 OPERATING_SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
-KINDS = ("machine",)
+# A machine shares this machine's kernel, a vm has its own.
+KINDS = ("machine", "vm")
 # Linux allows 15 characters for an interface, and nspawn puts "vb-" before the name.
 _HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+# An ext4 label has 16 characters.
+_VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk of its own for one directory, so that it can be filled or hung without touching the rest of the host."""
+    """A disk of its own for one directory, so that it can be filled or hung without touching the rest of the host.
+
+    With an empty path, which only a vm may have, it is a disk without a file system: /dev/disk/by-id/virtio-NAME.
+    """
 
     name: str
     path: str
@@ -35,6 +41,8 @@ class Host:
     os: str = "debian13"
     kind: str = "machine"
     volumes: tuple[Volume, ...] = ()
+    # Of a vm; a machine has the memory of this one.
+    memory_mib: int = 768
 
     @property
     def link(self) -> str:
@@ -67,6 +75,13 @@ class Topology:
     def covers(self, other: "Topology") -> bool:
         """Whether every host of the other topology is here too, with the same address, groups and kind."""
         return self.network == other.network and all(self.hosts.get(name) == host for name, host in other.hosts.items())
+
+    def changed_from(self, other: "Topology") -> list[str]:
+        """The hosts of both topologies that cannot run on from one to the other: they differ in more than their groups."""
+        both = self.hosts.keys() & other.hosts.keys()
+        return sorted(
+            name for name in both if replace(self.hosts[name], groups=()) != replace(other.hosts[name], groups=())
+        )
 
 
 def load(name: str, folder: Path = TOPOLOGIES) -> Topology:
@@ -115,7 +130,18 @@ def _host(topology: str, name: str, settings: dict[str, Any]) -> Host:
         raise LabError(f"{where}: os is {host.os!r}, and must be one of {', '.join(OPERATING_SYSTEMS)}")
     if host.kind not in KINDS:
         raise LabError(f"{where}: kind is {host.kind!r}, and must be one of {', '.join(KINDS)}")
+    for volume in host.volumes:
+        _check_volume(f"{where}, volume {volume.name}", volume, host.kind)
     return host
+
+
+def _check_volume(where: str, volume: Volume, kind: str) -> None:
+    if not _VOLUME_NAME.fullmatch(volume.name):
+        raise LabError(f"{where}: a name has 1 to 16 of a-z, 0-9 and -, and begins with a letter")
+    if kind == "machine" and not volume.path:
+        raise LabError(f"{where}: a disk without a file system, which an empty path means, needs a host of kind vm")
+    if volume.path and not volume.path.startswith("/"):
+        raise LabError(f"{where}: the path is {volume.path!r}, and must begin with /")
 
 
 def _check_addresses(topology: Topology) -> None:

@@ -53,6 +53,34 @@ def test_the_database_on_debian_12_differs_from_the_database_by_that_alone() -> 
     assert all(older[name] == replace(newer[name], os="debian12") for name in changed)
 
 
+def test_the_hosts_for_nfs_have_kernels_of_their_own_and_bare_disks_to_mirror() -> None:
+    hosts = topology.load("nfs_storage").hosts
+    small = topology.load("small").hosts
+    added = {name: host for name, host in hosts.items() if name not in small}
+    assert {name: (host.kind, *host.groups) for name, host in added.items()} == {
+        "app3": ("vm", "app_servers"),
+        "app4": ("vm", "app_servers"),
+        "nas1": ("vm", "storage_servers"),
+        "nas2": ("vm", "storage_servers"),
+    }
+    assert [volume.path for name in ("nas1", "nas2") for volume in hosts[name].volumes] == ["", ""]
+    assert not hosts["app1"].groups
+    assert not hosts["app2"].groups
+
+
+@pytest.mark.parametrize("name", ["small", "database"])
+def test_the_hosts_of_one_topology_run_on_where_another_only_groups_them_otherwise(name: str) -> None:
+    present, wanted = topology.load(name), topology.load("nfs_storage")
+    assert not present.covers(wanted)
+    assert not wanted.covers(present)
+    assert wanted.changed_from(present) == []
+
+
+def test_a_host_that_would_become_another_is_named() -> None:
+    older, newer = topology.load("database_debian12"), topology.load("database")
+    assert newer.changed_from(older) == ["db1", "db2", "db3"]
+
+
 def test_the_machine_takes_the_first_address(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD).gateway == "10.9.0.1"
 
@@ -74,6 +102,12 @@ def test_a_host_named_again_replaces_the_one_it_extends(tmp_path: Path) -> None:
         (GOOD + '[hosts.b]\naddress = "10.9.0.3"\n', "host b: 'groups'"),
         (GOOD + '[hosts.b]\naddress = "10.9.0.3"\ngroups = []\nos = "debian9"\n', "os is 'debian9'"),
         (GOOD + '[hosts.b]\naddress = "10.9.0.3"\ngroups = []\nkind = "cloud"\n', "kind is 'cloud'"),
+        (
+            GOOD + 'volumes = [{name = "v", path = "", size_mib = 1}]\n',
+            "host a, volume v: a disk without a file system",
+        ),
+        (GOOD + 'volumes = [{name = "v", path = "srv", size_mib = 1}]\n', "volume v: the path is 'srv'"),
+        (GOOD + f'volumes = [{{name = "{"v" * 17}", path = "/v", size_mib = 1}}]\n', "a name has 1 to 16"),
         (GOOD + '[hosts.b]\naddress = "10.9.0.3"\ngroups = []\nsize = 1\n', "unexpected keyword argument 'size'"),
         (GOOD + '[hosts.much-too-long]\naddress = "10.9.0.3"\ngroups = []\n', "a name has 1 to 12"),
         (GOOD.replace('vip = "10.9.0.100"\n', ""), "missing 1 required positional argument: 'vip'"),
@@ -86,7 +120,9 @@ def test_a_topology_that_cannot_be_is_refused(tmp_path: Path, text: str, complai
 
 
 def test_an_unknown_topology_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(LabError, match="'huge' does not exist; there are database, database_debian12, default, small"):
+    with pytest.raises(
+        LabError, match=r"'huge' does not exist; there are database, database_debian12, default, (\w+, )*small"
+    ):
         topology.load("huge")
 
 
