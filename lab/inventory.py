@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from lab.artifacts import catalogue
 from lab.errors import LabError
 from lab.paths import CACHE, CHECKOUT, INVENTORY, STATE
 from lab.shell import run
@@ -75,10 +76,13 @@ def write(topology: Topology) -> None:
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "ansible_ssh_private_key_file": options[1],
                 "ansible_ssh_common_args": " ".join(options[2:]),
+                **topology.variables,
                 "lab_vip": topology.vip,
                 "lab_gateway": topology.gateway,
                 "lab_network_prefix": topology.network.prefixlen,
                 "lab_server_name": topology.server_name,
+                # Made by `python3 -m lab artifacts build minio`, where etapa 2 needs it.
+                "lab_minio_file": str(catalogue.load()["minio"].program),
                 "lab_app_release_file": str(application_release()),
             },
             "children": groups,

@@ -60,6 +60,8 @@ class Topology:
     vip: str
     server_name: str
     hosts: dict[str, Host] = field(default_factory=dict)
+    # What its inventory says for all hosts, besides what the lab's group_vars do.
+    variables: dict[str, Any] = field(default_factory=dict)
 
     @property
     def gateway(self) -> str:
@@ -105,7 +107,7 @@ def _build(name: str, data: dict[str, Any], base: Topology | None) -> Topology:
     hosts = dict(base.hosts) if base else {}
     for host_name, settings in data.pop("hosts", {}).items():
         hosts[host_name] = _host(name, host_name, settings)
-    inherited = {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name")} if base else {}
+    inherited = {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name", "variables")} if base else {}
     values = inherited | data
     if "network" in data:
         values["network"] = ipaddress.IPv4Network(data["network"])

@@ -61,6 +61,11 @@ class Artifact:
         return self.cache / f"{self.name}-{self.version}-{self.recipe}" / (self.output or self.name)
 
     @property
+    def program(self) -> Path:
+        """Where the program is or will be: the file that is given comes before the cache."""
+        return self.given or self.cached
+
+    @property
     def log(self) -> Path:
         """What its last build said."""
         return self.cache / f"{self.name}.log"

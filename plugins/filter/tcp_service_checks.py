@@ -26,6 +26,10 @@ options:
     description: The folder of the files.
     type: str
     required: true
+  interval_seconds:
+    description: How often each server is asked.
+    type: float
+    required: true
 seealso:
   - plugin: escala.ha.tcp_service_faults
     plugin_type: filter
@@ -34,7 +38,7 @@ seealso:
 EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
-    msg: "{{ my_services | escala.ha.tcp_service_checks('/var/lib/checker') }}"
+    msg: "{{ my_services | escala.ha.tcp_service_checks('/var/lib/checker', 0.5) }}"
 """
 
 RETURN = r"""

@@ -195,6 +195,8 @@ class Service(t.NamedTuple):
     ca_file: str
     server_name: str
     upstream_file: str
+    # How many good answers in a row let a server back in; 0 for as many as an instance.
+    rise: int = 0
 
 
 class Settings(t.NamedTuple):
@@ -229,6 +231,7 @@ def settings_from(text: str) -> Settings:
             ca_file=one.get("ca_file") or "",
             server_name=one.get("server_name") or "",
             upstream_file=one["upstream_file"],
+            rise=int(one.get("rise") or 0),
         )
         for one in data.pop("services", [])
     ]
@@ -265,8 +268,9 @@ _ERROR, _NOTICE = 3, 5
 class Pool:
     """What is held of one set of servers, and nginx's list of them; `service` is empty for the application's instances."""
 
-    def __init__(self, service: str, backends: t.Sequence[Backend], upstream_file: str) -> None:
+    def __init__(self, service: str, backends: t.Sequence[Backend], upstream_file: str, thresholds: Thresholds) -> None:
         self.service = service
+        self.thresholds = thresholds
         self.backends = backends
         self.upstream_file = upstream_file
         # What nginx was last seen to load: a list on disk may be one whose reload failed, or was never begun.
@@ -300,8 +304,12 @@ class Checker:
         self._settings = settings
         self._run = run
         self._clock = clock
-        self._application = Pool("", settings.backends, settings.upstream_file)
-        self._services = [Pool(one.name, one.servers, one.upstream_file) for one in settings.services]
+        usual = settings.thresholds
+        self._application = Pool("", settings.backends, settings.upstream_file, usual)
+        self._services = [
+            Pool(one.name, one.servers, one.upstream_file, usual._replace(rise=one.rise or usual.rise))
+            for one in settings.services
+        ]
         self._drained: t.Dict[str, float] = {}
         # The servers whose open connections are being ended, and until when.
         self._ending: t.Dict[Backend, float] = {}
@@ -313,7 +321,7 @@ class Checker:
         """Take in one answer."""
         pool = next(pool for pool in (self._application, *self._services) if pool.service == service)
         before = pool.standings.get(name)
-        after = judged(before, fault, self._clock(), self._settings.thresholds)
+        after = judged(before, fault, self._clock(), pool.thresholds)
         if before is None or before.ready != after.ready:
             who = f"{service}: {name}" if service else name
             log(_NOTICE, f"{who} is {'ready' if after.ready else f'not ready: {after.reason}'}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import typing as t
 
@@ -51,6 +52,8 @@ def _faults_of(service: Service) -> t.Iterator[str]:
         yield f"check.ca_file is {check['ca_file']!r}, which is no full path of a file"
     if check.get("server_name") and not _SERVER_NAME.fullmatch(str(check["server_name"])):
         yield f"check.server_name is {check['server_name']!r}, which is no host name"
+    if float(check.get("settle_seconds") or 0) < 0:
+        yield f"check.settle_seconds is {check['settle_seconds']}, and cannot be below 0"
     if not service["allowed_clients"]:
         yield "allowed_clients is empty, so nobody could connect; name the hosts that may"
     for client in service["allowed_clients"]:
@@ -99,8 +102,8 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def checks(services: t.Sequence[Service], directory: str) -> t.List[t.Dict[str, t.Any]]:
-    """What the checker beside nginx reads of each service."""
+def checks(services: t.Sequence[Service], directory: str, interval_seconds: float) -> t.List[t.Dict[str, t.Any]]:
+    """What the checker beside nginx reads of each service; it asks once in each interval."""
     return [
         {
             "name": service["name"],
@@ -109,6 +112,7 @@ def checks(services: t.Sequence[Service], directory: str) -> t.List[t.Dict[str, 
             "ca_file": service["check"].get("ca_file") or "",
             "server_name": service["check"].get("server_name") or "",
             "upstream_file": f"{directory}/tcp_{service['name']}.conf",
+            "rise": math.ceil(float(service["check"].get("settle_seconds") or 0) / float(interval_seconds)),
         }
         for service in services
     ]

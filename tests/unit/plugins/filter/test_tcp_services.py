@@ -21,4 +21,10 @@ def test_a_role_has_the_faults_as_sentences():
 
 def test_a_role_has_what_the_checker_reads():
     checks = Checks().filters()["tcp_service_checks"]
-    assert [one["upstream_file"] for one in checks([SERVICE], "/x")] == ["/x/tcp_s3.conf"]
+    assert [one["upstream_file"] for one in checks([SERVICE], "/x", 0.5)] == ["/x/tcp_s3.conf"]
+
+
+def test_a_server_that_must_settle_is_asked_for_as_long_as_that_takes():
+    checks = Checks().filters()["tcp_service_checks"]
+    settling = {**SERVICE, "check": {"path": "/live", "settle_seconds": 20}}
+    assert [one["rise"] for one in checks([SERVICE, settling], "/x", 0.6)] == [0, 34]

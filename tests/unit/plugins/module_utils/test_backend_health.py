@@ -424,6 +424,19 @@ def test_a_server_that_is_back_is_left_alone(guarding, nginx, clock, with_servic
     assert len(nginx.ended) == count
 
 
+def test_a_server_that_must_settle_gets_nothing_until_it_has_been_live_for_so_long(with_service, nginx, clock):
+    settling = with_service.services[0]._replace(rise=5)
+    checker = Checker(with_service._replace(services=[settling]), nginx, clock)
+    hear_all(checker, clock)
+    hear_all(checker, clock, s_1="x")
+    hear_all(checker, clock, s_1="x")
+    for _ in range(4):
+        hear_all(checker, clock)
+        assert service_list(with_service) == {"s-2"}
+    hear_all(checker, clock)
+    assert service_list(with_service) == {"s-1", "s-2"}
+
+
 def test_with_no_server_live_connections_are_closed_at_once(guarding, nginx, clock, with_service, capsys):
     for _ in range(3):
         hear_all(guarding, clock, s_1="x", s_2="x")

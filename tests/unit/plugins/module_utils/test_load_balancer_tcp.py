@@ -79,7 +79,7 @@ def test_every_fault_is_found_at_once():
 
 def test_the_checker_is_told_what_it_has_to_know():
     plain = service(check={"path": "/live"})
-    assert checks([service(), {**plain, "name": "other"}], "/var/lib/x") == [
+    assert checks([service(), {**plain, "name": "other"}], "/var/lib/x", 0.5) == [
         {
             "name": "s3",
             "servers": [server(1), server(2)],
@@ -87,6 +87,7 @@ def test_the_checker_is_told_what_it_has_to_know():
             "ca_file": "/etc/ssl/escala/ca.pem",
             "server_name": "",
             "upstream_file": "/var/lib/x/tcp_s3.conf",
+            "rise": 0,
         },
         {
             "name": "other",
@@ -95,5 +96,6 @@ def test_the_checker_is_told_what_it_has_to_know():
             "ca_file": "",
             "server_name": "",
             "upstream_file": "/var/lib/x/tcp_other.conf",
+            "rise": 0,
         },
     ]
