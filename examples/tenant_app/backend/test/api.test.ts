@@ -212,7 +212,7 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
     await stopInstance(broken);
   });
 
-  test("storage: only an owner moves it, only to a place that works, and other instances follow within 5 s", async () => {
+  test("storage: only an owner moves it, only to a place that works, and other instances follow within 2 s", async () => {
     const other = await startInstance({ ...environment, INSTANCE_NAME: "test-2" });
     await other.storage.start(() => {});
     const target = await mkdtemp(join(tmpdir(), "share-"));
@@ -224,7 +224,7 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
       assert.equal(await put("owner", join(target, "..", "..", "etc")), 422);
       assert.equal(await put("owner", join(target, "missing")), 422);
       assert.equal(await put("owner", target), 200);
-      for (const end = Date.now() + 5_000; Date.now() < end && other.storage.current().location !== target; ) await sleep(50);
+      for (const end = Date.now() + 2_000; Date.now() < end && other.storage.current().location !== target; ) await sleep(50);
       assert.equal(other.storage.current().location, target);
       const { id } = (await call("GET", "/api/uploads", { token: await login("owner") })).json.items[0];
       const missing = await call("GET", `/api/uploads/${id}`, { token: await login("owner") });

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uploads_manifest
+short_description: Account for every upload after a migration
+version_added: "0.6.0"
+author:
+  - The escala.ha contributors (@escala)
+description:
+  - Lists the new place, compares it with the database and with what was read back on both sides, and writes C(manifest.json) and the page C(manifest.md).
+  - They are written once for a switch, and again when O(moved) says that something was moved since; the verdicts are of now.
+  - Runs as root on a host that reaches the new place, and needs rclone and, with O(database_url), the package C(python3-psycopg).
+options:
+  source:
+    description: The old place, one of both ends that the filter P(escala.ha.uploads_pair#filter) gives.
+    type: dict
+    required: true
+  target:
+    description: The new place, the other end.
+    type: dict
+    required: true
+  user:
+    description: The user of the application, who shall own the files. rclone runs as that user.
+    type: str
+    required: true
+  run_folder:
+    description: The folder that holds C(rclone.conf), the file with the keys of both places, which only O(user) reads.
+    type: path
+    required: true
+  state_folder:
+    description: The folder in which the migration remembers what it has done. Only one call at a time is at it; another waits up to two minutes.
+    type: path
+    required: true
+  ca_file:
+    description: The authority that signed the certificate of an S3 server; empty for those that the host trusts.
+    type: path
+    default: ""
+  database_url:
+    description: Where the application's database is, as the application itself has it; empty to do without.
+    type: str
+    default: ""
+  query:
+    description: What gives a row for each upload there, with its key, its size and its SHA-256; empty to do without.
+    type: str
+    default: ""
+  moved:
+    description: Whether something was moved since the account was written.
+    type: bool
+    default: false
+  tolerated:
+    description: How many uploads may have been missing or damaged before the migration.
+    type: int
+    default: 0
+attributes:
+  check_mode:
+    support: none
+    description: It is skipped, since the new place would have to be opened for it.
+  diff_mode:
+    support: none
+    description: The page says what became of each object.
+seealso:
+  - module: escala.ha.uploads_copy
+"""
+
+EXAMPLES = r"""
+- name: Account for every upload
+  escala.ha.uploads_manifest:
+    source: "{{ my_ends.from }}"
+    target: "{{ my_ends.to }}"
+    user: tenant-app
+    run_folder: /run/escala-uploads
+    state_folder: /var/lib/escala-uploads/old_server+share
+"""
+
+RETURN = r"""
+file:
+  description: The account as data; beside it is the page.
+  returned: success
+  type: str
+  sample: /var/lib/escala-uploads/old_server+share/manifest.json
+passed:
+  description: Whether every verdict passed.
+  returned: always
+  type: bool
+  sample: true
+msg:
+  description: How many checks passed, and the name and reason of each that failed.
+  returned: always
+  type: str
+  sample: 3 of 3 checks passed
+verdicts:
+  description: What was judged, and why it was judged so; each with etapa, name, title, passed, reason and evidence.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.escala.ha.plugins.module_utils._uploads import UploadsError
+from ansible_collections.escala.ha.plugins.module_utils._uploads_run import ARGUMENTS, accounted
+from ansible_collections.escala.ha.plugins.module_utils._verdict import summary
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "moved": {"type": "bool", "default": False},
+            "tolerated": {"type": "int", "default": 0},
+        },
+    )
+    try:
+        found = accounted(module.params)
+    except UploadsError as error:
+        module.fail_json(msg=str(error), passed=False, verdicts=[])
+    module.exit_json(msg=summary(found["verdicts"]), **found)
+
+
+if __name__ == "__main__":
+    main()
