@@ -107,7 +107,9 @@ def _build(name: str, data: dict[str, Any], base: Topology | None) -> Topology:
     hosts = dict(base.hosts) if base else {}
     for host_name, settings in data.pop("hosts", {}).items():
         hosts[host_name] = _host(name, host_name, settings)
-    inherited = {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name", "variables")} if base else {}
+    inherited = (
+        {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name", "variables")} if base else {}
+    )
     values = inherited | data
     if "network" in data:
         values["network"] = ipaddress.IPv4Network(data["network"])

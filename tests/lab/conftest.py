@@ -17,7 +17,7 @@ import yaml
 from tests.lab import measurements
 from tests.lab.edge import instances_that_answer
 from tests.lab.eventually import eventually
-from tests.lab.handle import ROOT, Lab
+from tests.lab.handle import ROOT, Lab, playbook
 from tests.lab.postgres import cluster, whole_cluster  # noqa: F401  (fixtures of the stories of etapa 3)
 from tests.lab.target import Target
 
@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "haproxy_in_soak_only: too long for every run with each engine, so only --soak runs it with HAProxy"
     )
+    config.addinivalue_line("markers", "etapa_2: needs the shared storage, which only larger topologies have")
     config.addinivalue_line("markers", "etapa_3: needs the database cluster, which only larger topologies have")
     config.addinivalue_line("markers", "first_run: begins with data nodes that no run of an etapa has touched")
     config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
@@ -105,6 +106,13 @@ def instances(lab: Lab) -> list[str]:
     """The names of all instances, as the inventory has them."""
     ports = yaml.safe_load((ROOT / "inventories/lab/group_vars/app_servers.yml").read_text())["app_ports"]
     return [f"{host}-{port}" for host in lab.group("app_servers") for port in ports]
+
+
+@pytest.fixture(scope="session")
+def moved_uploads() -> None:
+    """Uploads that go to the shared storage; where they are there already nothing moves."""
+    done = playbook("migrate_uploads.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.fixture

@@ -53,6 +53,10 @@ class Uploaded:
         moments = sorted(self.acknowledged_at)
         return max((after - before for before, after in itertools.pairwise(moments)), default=0.0)
 
+    def tries_of(self, request: str) -> int:
+        """How many tries of one upload failed."""
+        return sum(failure.request == request for failure in self.refusals)
+
     def __str__(self) -> str:
         hows = Counter(failure.how for failure in self.refusals).most_common(4)
         return (
