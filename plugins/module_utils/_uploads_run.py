@@ -127,7 +127,7 @@ def checked(params: Params) -> t.List[Verdict]:
         )
     state = run.state()
     if params["question"] == "switch":
-        return [rows, manifest.same(state), manifest.as_uploaded(state, before, params["tolerated"])]
+        return [rows, manifest.same(state, there), manifest.as_uploaded(state, before, params["tolerated"])]
     taken = run.rclone.listing(target.name, target.remote)
     seen = decide.reconciled(state, there, taken, switched=False)
     plan = decide.planned(seen, there, before, switched=False, target=taken)

@@ -67,6 +67,12 @@ def test_both_sides_must_have_been_read_and_be_the_same(thing, passed, said):
     assert said in verdict["reason"]
 
 
+def test_what_was_deleted_before_it_could_be_read_is_in_nobody_s_way():
+    state = of(a=Thing(1, True))
+    assert manifest.same(state, Listing({}))["passed"]
+    assert not manifest.same(state, Listing({A: 1}))["passed"]
+
+
 @pytest.mark.parametrize(
     ("rows", "tolerated", "passed"),
     [
