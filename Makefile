@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test soak soak-failover lint unit venv check hosts lock clean
+.PHONY: help lab test soak soak-failover soak-storage lint unit venv check hosts lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 	.venv/bin/python -m lab converge; \
 	.venv/bin/python -m pytest tests/lab --soak -v -m etapa_3 || status=1; \
 	exit $$status
+
+soak-storage: check venv ## the storage's stories: 2,000 uploads over a node's power-off, a migration of 10,000 files
+	@$(PYTHON) -m lab up --topology object_storage
+	@.venv/bin/python -m lab converge
+	@ESCALA_UPLOADS=10000 .venv/bin/python -m pytest tests/lab --soak -v -m etapa_2
 
 lint: venv ## formatting, linters and types
 	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog

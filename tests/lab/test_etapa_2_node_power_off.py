@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from tests.lab.uploads import running_uploads
 
 pytestmark = [pytest.mark.etapa_2, pytest.mark.usefixtures("whole_platform", "moved_uploads")]
 
-# The number; `make test` sends fewer.
-FILES = int(os.environ.get("ESCALA_UPLOADS", "2000"))
+FILES = 2_000
 NODE = "storage3"
 
 

@@ -38,6 +38,8 @@ WRITE_STALL_SECONDS = 5.0
 # Between two answers to readers: what a steady load of them has on a busy machine without any migration.
 READ_STALL_SECONDS = 1.5
 
+pytestmark = pytest.mark.etapa_2
+
 # On the old server: files and rows as its application would have made them, in seconds instead of many minutes.
 _SEED = """
 import hashlib, os, sys, uuid, psycopg
