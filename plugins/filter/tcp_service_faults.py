@@ -34,7 +34,9 @@ seealso:
 EXAMPLES = r"""
 - name: See that nothing is wrong
   ansible.builtin.assert:
-    that: my_services | escala.ha.tcp_service_faults({'HTTPS': 443}) | length == 0
+    that: my_services | escala.ha.tcp_service_faults(my_ports) | length == 0
+  vars:
+    my_ports: { HTTPS: 443 }
 """
 
 RETURN = r"""
