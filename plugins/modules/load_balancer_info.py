@@ -107,14 +107,14 @@ backends:
       since: "2026-02-09T12:00:05+00:00"
       since_seconds_ago: 12.5
 services:
-  description: What the balancer passes on as it is (C(load_balancer_tcp_services)), each with its RV(services[].name) and its backends as above.
+  description: What the balancer passes on as it is (C(load_balancer_tcp_services)), each with its C(name) and its backends as above.
   returned: always
   type: list
   elements: dict
   sample: []
 uploads:
   description:
-    - Where uploads go, RV(uploads.route), whether those that write are held, RV(uploads.held), and the RV(uploads.upload_servers) in the configuration,
+    - Where uploads go, C(route), whether those that write are held, C(held), and the C(upload_servers) in the configuration,
       which get nothing while the route is V(application). M(escala.ha.load_balancer_uploads) changes it.
     - Null where the configuration cannot be switched.
   returned: always
