@@ -149,7 +149,7 @@ STEPS = (
     Step(
         "artifacts",
         "programs that Debian lacks, from their Go modules",
-        _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv", "minio"),
+        _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv"),
     ),
     _stories(
         "stories",
@@ -192,22 +192,12 @@ STEPS = (
         "stories-etapa-3", "stories of the database", "haproxy", "app-on-cluster", "app-on-cluster", "-m", "etapa_3"
     ),
     Step(
-        "storage-nodes",
-        "the hosts of etapa 2 instead of the data nodes",
-        _lab("up", "--topology", "object_storage", "--fresh"),
-        preparation,
-        needs=("single-server",),
-        after=("stories-etapa-3", "artifacts"),
-        shown=True,
-    ),
-    _scenario("etapa_2", "storage-nodes"),
-    Step(
         "lab-cli",
         "the lab itself: what it refuses, what it repairs",
         _pytest("tests/lab_cli", "-v"),
         pytest_tests,
         needs=("lab",),
-        after=("etapa_2",),
+        after=("stories-etapa-3",),
         shown=True,
     ),
 )
