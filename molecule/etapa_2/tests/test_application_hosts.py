@@ -14,7 +14,10 @@ def test_every_instance_uses_the_bucket_and_is_ready(host):
     for port in (3001, 3002):
         said = ready(host, port)
         assert said["status"] == "ready", said
-        assert said["checks"]["storage"]["driver"] == "s3"
+        assert said["checks"]["storage"]["ok"] is True
+    told = host.file("/etc/tenant-app/environment").content_string
+    assert "STORAGE_DRIVER=" in told
+    assert "s3" in next(line for line in told.splitlines() if line.startswith("STORAGE_DRIVER="))
 
 
 def test_what_the_host_can_use_is_remembered_for_the_runs_to_come(host):
@@ -25,4 +28,4 @@ def test_the_key_is_root_s_alone_and_in_no_environment(host):
     secret = host.file("/etc/tenant-app/credentials/STORAGE_S3_SECRET_ACCESS_KEY")
     assert (secret.user, secret.mode) == ("root", 0o600)
     assert secret.content_string not in host.file("/etc/tenant-app/environment").content_string
-    assert host.run("grep -lF %s /proc/*/environ", secret.content_string).stdout == ""
+    assert host.run(f"grep -lF -f {secret.path} /proc/[0-9]*/environ /proc/[0-9]*/cmdline").stdout == ""
