@@ -16,39 +16,9 @@ description:
     that the database knows of must have its file in the old one.
   - Before the switch everything copied must have been read back, the same on both sides and as the database knows it.
   - Runs as root on a host that reaches both places, and needs rclone and, with O(database_url), the package C(python3-psycopg).
+extends_documentation_fragment:
+  - escala.ha.uploads_migration
 options:
-  source:
-    description: The old place, one of both ends that the filter P(escala.ha.uploads_pair#filter) gives.
-    type: dict
-    required: true
-  target:
-    description: The new place, the other end.
-    type: dict
-    required: true
-  user:
-    description: The user of the application, who shall own the files. rclone runs as that user.
-    type: str
-    required: true
-  run_folder:
-    description: The folder that holds C(rclone.conf), the file with the keys of both places, which only O(user) reads.
-    type: path
-    required: true
-  state_folder:
-    description: The folder in which the migration remembers what it has done. Only one call at a time is at it; another waits up to two minutes.
-    type: path
-    required: true
-  ca_file:
-    description: The authority that signed the certificate of an S3 server; empty for those that the host trusts.
-    type: path
-    default: ""
-  database_url:
-    description: Where the application's database is, as the application itself has it; empty to do without.
-    type: str
-    default: ""
-  query:
-    description: What gives a row for each upload there, with its key, its size and its SHA-256; empty to do without.
-    type: str
-    default: ""
   question:
     description: What is to be judged, whether the migration may begin or whether it may switch.
     type: str

@@ -15,39 +15,9 @@ description:
   - Lists the new place, compares it with the database and with what was read back on both sides, and writes C(manifest.json) and the page C(manifest.md).
   - They are written once for a switch, and again when O(moved) says that something was moved since; the verdicts are of now.
   - Runs as root on a host that reaches the new place, and needs rclone and, with O(database_url), the package C(python3-psycopg).
+extends_documentation_fragment:
+  - escala.ha.uploads_migration
 options:
-  source:
-    description: The old place, one of both ends that the filter P(escala.ha.uploads_pair#filter) gives.
-    type: dict
-    required: true
-  target:
-    description: The new place, the other end.
-    type: dict
-    required: true
-  user:
-    description: The user of the application, who shall own the files. rclone runs as that user.
-    type: str
-    required: true
-  run_folder:
-    description: The folder that holds C(rclone.conf), the file with the keys of both places, which only O(user) reads.
-    type: path
-    required: true
-  state_folder:
-    description: The folder in which the migration remembers what it has done. Only one call at a time is at it; another waits up to two minutes.
-    type: path
-    required: true
-  ca_file:
-    description: The authority that signed the certificate of an S3 server; empty for those that the host trusts.
-    type: path
-    default: ""
-  database_url:
-    description: Where the application's database is, as the application itself has it; empty to do without.
-    type: str
-    default: ""
-  query:
-    description: What gives a row for each upload there, with its key, its size and its SHA-256; empty to do without.
-    type: str
-    default: ""
   moved:
     description: Whether something was moved since the account was written.
     type: bool
