@@ -34,9 +34,12 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 	exit $$status
 
 soak-storage: check venv ## the storage's stories: 2,000 uploads over a node's power-off, a migration of 10,000 files
-	@$(PYTHON) -m lab up --topology object_storage
-	@.venv/bin/python -m lab converge
-	@ESCALA_UPLOADS=10000 .venv/bin/python -m pytest tests/lab --soak -v -m etapa_2
+	@status=0; \
+	for topology in object_storage nfs_storage nfs_to_minio; do \
+		$(PYTHON) -m lab up --topology $$topology && .venv/bin/python -m lab converge && \
+		ESCALA_UPLOADS=10000 .venv/bin/python -m pytest tests/lab --soak -v -m etapa_2 || status=1; \
+	done; \
+	exit $$status
 
 lint: venv ## formatting, linters and types
 	@.venv/bin/python -m tools.run_tests --only format ruff mypy ansible-lint changelog

@@ -39,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "haproxy_in_soak_only: too long for every run with each engine, so only --soak runs it with HAProxy"
     )
     config.addinivalue_line("markers", "etapa_2: needs the shared storage, which only larger topologies have")
+    config.addinivalue_line(
+        "markers", "topology(names): runs on a lab of one of these topologies, and is skipped elsewhere"
+    )
     config.addinivalue_line("markers", "etapa_3: needs the database cluster, which only larger topologies have")
     config.addinivalue_line("markers", "first_run: begins with data nodes that no run of an etapa has touched")
     config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
@@ -75,6 +78,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         before = measurements.PAGE.read_text()
         measurements.PAGE.write_text(measurements.page(series, measurements.machine(), before))
         terminalreporter.line(f"{measurements.PAGE.relative_to(ROOT)} is written")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if mark := item.get_closest_marker("topology"):
+        topology = json.loads(Lab().verb("status", "--json").stdout)["topology"]
+        if topology not in mark.args:
+            pytest.skip(f"the lab is {topology}, and this story needs {' or '.join(mark.args)}")
 
 
 @pytest.hookimpl(wrapper=True)

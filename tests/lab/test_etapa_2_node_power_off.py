@@ -12,7 +12,11 @@ from tests.lab.measurements import record
 from tests.lab.target import Target
 from tests.lab.uploads import running_uploads
 
-pytestmark = [pytest.mark.etapa_2, pytest.mark.usefixtures("whole_platform", "moved_uploads")]
+pytestmark = [
+    pytest.mark.etapa_2,
+    pytest.mark.topology("object_storage"),
+    pytest.mark.usefixtures("whole_platform", "moved_uploads"),
+]
 
 FILES = 2_000
 NODE = "storage3"
