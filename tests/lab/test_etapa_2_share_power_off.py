@@ -62,16 +62,16 @@ def test_no_acknowledged_upload_is_lost_and_whoever_waits_is_told_why(
     assert {failure.how for failure in result.refusals} <= {"status 503"}, result
     assert processes_of(lab) == processes, "an instance was restarted"
     assert not hanging(lab)
+    what = f"{FILES} uploads while the server is powered off and comes back"
+    record("share_power_off_away", away, "s", what=f"{what}: until uploads flow again", of="nfs")
     record(
-        "share_power_off_away",
-        away,
+        "share_power_off_gap",
+        result.longest_gap,
         "s",
-        what="a share's server powered off: until uploads flow again, its boot included",
+        what=f"{what}: longest time without an acknowledged upload",
+        of="nfs",
     )
-    record("share_power_off_gap", result.longest_gap, "s", what="the same: longest time without an acknowledged upload")
-    record(
-        "share_power_off_told", len(result.refusals), "requests", what="the same: uploads that were told to try again"
-    )
+    record("share_power_off_told", len(result.refusals), "tries", what=f"{what}: told to try again", of="nfs")
 
 
 def blames_the_storage(lab: Lab, instance: str) -> bool:

@@ -356,24 +356,25 @@ def _moved(log: Path, *arguments: str) -> float:
 def _assert_nobody_waited(seen: Seen, seconds: float) -> None:
     print(seen)
     account = _account()
+    key = f"migrate_uploads_{account['from']}_{account['to']}"
     what = f"{FILES} uploads moved from {account['from']} to {account['to']} under traffic"
     writes, reads = seen.longest_gap(seen.writes), seen.longest_gap(seen.reads)
-    record(f"migrate_uploads_{account['from']}_{account['to']}", seconds, "s", what=f"{what}: the playbook's time")
+    record(key, seconds, "s", what=f"{what}: the playbook's time")
     record(
-        f"migrate_uploads_{account['from']}_{account['to']}_write_stall",
+        f"{key}_write_stall",
         writes,
         "s",
         WRITE_STALL_SECONDS,
         what=f"{what}: longest time without a write",
     )
     record(
-        f"migrate_uploads_{account['from']}_{account['to']}_read_stall",
+        f"{key}_read_stall",
         reads,
         "s",
         what=f"{what}: longest time without a read",
     )
     record(
-        f"migrate_uploads_{account['from']}_{account['to']}_failed",
+        f"{key}_failed",
         len(seen.read_failures + seen.write_failures),
         "requests",
         0,
