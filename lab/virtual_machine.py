@@ -158,6 +158,8 @@ def command_line(host: Host, disk: Path, kernel: Path, processor: list[str]) -> 
         *("-device", "virtio-serial-pci"),
         *("-device", f"virtserialport,chardev={LABEL},name=org.qemu.guest_agent.0"),
         *("-device", "virtio-rng-pci"),
+        # Resets the host when what feeds it stops: a host that must not serve any more ends itself so.
+        *("-device", "i6300esb", "-action", "watchdog=reset"),
         # What the host frees is this machine's again.
         *("-device", "virtio-balloon-pci,free-page-reporting=on"),
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os.path
 import re
 import typing as t
@@ -25,6 +26,7 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
 _PATH, _BUCKET, _ENDPOINT = "shared_storage_path", "shared_storage_bucket", "shared_storage_endpoint"
 _ACCESS_KEY, _SECRET_KEY = "secret_shared_storage_access_key", "secret_shared_storage_secret_key"
 _CONNECTION_STRING = "secret_shared_storage_azure_connection_string"
+_ADDRESS, _DEVICE = "shared_storage_address", "share_volume_device"
 # As playbooks/vars/shared_storage.yml has them.
 _DEFAULTS = {_PATH: "/srv/uploads", _BUCKET: "uploads"}
 # What shared_storage_info saw on an application host.
@@ -65,11 +67,40 @@ def servers(platform: Platform) -> Faults:
     for backend in sorted(chosen):
         if backend == "minio" and (count == 1 or count >= 4):
             continue
-        if backend in _DIRECTORIES and count in (1, 2):
+        if count in {"nfs": (1, 2), "smb": (1,)}.get(backend, ()):
             continue
-        wanted = "1 node or at least 4" if backend == "minio" else "1 server or 2"
+        wanted = {"minio": "1 node or at least 4", "nfs": "1 server or 2", "smb": "1 server"}[backend]
         problem = f"has {count} host{'s' * (count != 1)}, and {BACKEND} = {backend} takes {wanted}"
         yield Fault("inventory", STORAGE, None, problem, "add hosts to the group, or take some out")
+
+
+def pairs(platform: Platform) -> Faults:
+    """Two servers of a directory: what they need beside what one needs."""
+    servers = platform.members(STORAGE)
+    if len(servers) != 2 or not _with_backend(platform, "nfs"):
+        return
+    for host in servers:
+        address, device = host.setting(_ADDRESS), host.setting(_DEVICE)
+        remedy = "choose a free address of their network, which clients mount from and which moves between the two"
+        if address is None:
+            yield Fault(
+                host.name, _ADDRESS, None, "is not set, and two servers need one that moves between them", remedy
+            )
+        elif not _is_address(address):
+            yield Fault(host.name, _ADDRESS, address, "is no address, and a name does not move", remedy)
+        elif address in [other.setting("platform_address") for other in platform.hosts.values()]:
+            yield Fault(host.name, _ADDRESS, address, "is a host's own, and two servers need one that moves", remedy)
+        if not device:
+            remedy = "name an empty disk by /dev/disk/by-id"
+            yield Fault(host.name, _DEVICE, device, "is not set, and two servers mirror a disk of their own", remedy)
+
+
+def _is_address(value: t.Any) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
 
 
 def paths(platform: Platform) -> Faults:
@@ -190,6 +221,7 @@ RULES: t.Tuple[Rule, ...] = (
     backends,
     one_backend,
     servers,
+    pairs,
     paths,
     buckets,
     endpoints,

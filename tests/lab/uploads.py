@@ -29,7 +29,7 @@ _ORDER = [size for size, times in _SIZES for _ in range(times)]
 _TRY_SECONDS = 75.0
 _PAUSE_SECONDS = 0.5
 # Where it ends by itself, whatever the story does.
-_LONGEST_SECONDS = 900.0
+_LONGEST_SECONDS = 2_400.0
 
 
 @dataclass

@@ -42,6 +42,12 @@ def test_the_cable_is_named_as_a_machines_is_and_the_memory_is_the_hosts() -> No
     assert words[words.index("-accel") + 1] == "kvm"
 
 
+def test_a_host_has_a_watchdog_that_resets_it() -> None:
+    words = command_line(HOST, Path("/d"), Path("/k"), [])
+    assert words[words.index("i6300esb") - 1] == "-device"
+    assert words[words.index("-action") + 1] == "watchdog=reset"
+
+
 def test_a_comma_in_a_path_is_not_the_end_of_it() -> None:
     words = command_line(HOST, Path("/a,b"), Path("/k"), [])
     assert any("file=/a,,b/upper/root.qcow2" in word for word in words)

@@ -10,6 +10,10 @@ KEYS = ["secret_shared_storage_access_key", "secret_shared_storage_secret_key"]
 STRING = "secret_shared_storage_azure_connection_string"
 
 
+# What two servers need beside what one needs.
+PAIR = {"shared_storage_address": "192.0.2.60", "share_volume_device": "/dev/disk/by-id/virtio-uploads"}
+
+
 def storage(number, **values):
     address = f"192.0.2.6{number}"
     known = seen(addresses=["127.0.0.1", address])
@@ -59,18 +63,40 @@ def test_a_backend_that_differs_between_hosts_is_a_fault():
 @pytest.mark.parametrize(
     ("backend", "count", "good"),
     [
-        *((backend, count, count in (1, 2)) for backend in ("nfs", "smb") for count in range(4)),
+        *(("nfs", count, count in (1, 2)) for count in range(4)),
+        *(("smb", count, count == 1) for count in range(4)),
         *(("minio", count, count in (1, 4, 5)) for count in range(6)),
         ("s3", 0, True),
         ("azure_blob", 0, True),
     ],
 )
 def test_each_backend_has_its_number_of_servers(backend, count, good):
-    found = faults(app(backend), *(storage(number, shared_storage_backend=backend) for number in range(1, count + 1)))
+    given = {"shared_storage_backend": backend, **PAIR}
+    found = faults(app(backend), *(storage(number, **given) for number in range(1, count + 1)))
     assert (found == []) is good
     if not good:
         assert f"shared_storage_backend = {backend} takes 1 " in found[0]
         assert f"has {count} host" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"shared_storage_address": None},
+            "shared_storage_address is not set, and two servers need one that moves between them",
+        ),
+        ({"shared_storage_address": "nas.example.com"}, "is no address, and a name does not move"),
+        ({"shared_storage_address": "192.0.2.62"}, "is a host's own, and two servers need one that moves"),
+        ({"share_volume_device": ""}, "is not set, and two servers mirror a disk of their own"),
+    ],
+)
+def test_two_servers_need_an_address_that_moves_and_a_disk_each(changed, words):
+    found = faults(app("nfs"), storage(1, **PAIR), storage(2, **{**PAIR, **changed}))
+    assert len(found) == 1
+    assert found[0].startswith("storage2")
+    assert words in found[0]
+    assert faults(app("nfs"), storage(1)) == []
 
 
 @pytest.mark.parametrize("path", ["/srv/uploads", "/mnt/a/b"])

@@ -1,0 +1,80 @@
+"""What is wrong with the storage for uploads is said in plain words: before an etapa changes anything, by verify.yml, and by the application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.eventually import eventually
+from tests.lab.handle import Lab, playbook
+from tests.lab.recap import changed_hosts
+
+pytestmark = [
+    pytest.mark.etapa_2,
+    pytest.mark.topology("object_storage"),
+    pytest.mark.usefixtures("whole_platform"),
+]
+
+HOST = "app1"
+# Beyond the 15 minutes that S3 allows.
+SKEW_SECONDS = 1_200
+
+
+def told(name: str, variables: dict[str, str]) -> str:
+    """What a run that has to fail, and to change nothing, says; in one line."""
+    run = playbook(name, "--extra-vars", json.dumps(variables))
+    assert run.returncode != 0, run.stdout[-3000:]
+    assert not changed_hosts(run.stdout), run.stdout[-3000:]
+    return " ".join(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"shared_storage_backend": "ceph"},
+            "shared_storage_backend is ceph; set it to nfs, smb, minio, s3 or azure_blob",
+        ),
+        # It would begin with an empty container, and every upload would be missing.
+        (
+            {"shared_storage_backend": "azure_blob"},
+            f"{HOST} keeps its uploads in minio, which neither shared_storage_backend = azure_blob",
+        ),
+    ],
+)
+def test_a_kind_that_would_leave_uploads_behind_is_refused_before_anything_changes(
+    variables: dict[str, str], said: str
+) -> None:
+    assert said in told("etapa_2_shared_storage.yml", variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"secret_shared_storage_secret_key": "x" * 40}, "the secret key"),
+        ({"secret_shared_storage_access_key": "nobody"}, "nobody"),
+        ({"shared_storage_bucket": "of-somebody-else"}, "of-somebody-else"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_fails_the_proof_in_words(variables: dict[str, str], said: str) -> None:
+    assert said in told("verify.yml", variables)
+
+
+@pytest.fixture
+def skewed(lab: Lab) -> Iterator[None]:
+    lab.verb("clock", HOST, str(SKEW_SECONDS))
+    yield
+    lab.verb("clock", HOST, "0")
+
+
+@pytest.mark.usefixtures("skewed")
+def test_a_clock_that_the_storage_refuses_is_named_by_the_instance(lab: Lab) -> None:
+    address = lab.hosts()[HOST]["address"]
+    eventually(
+        "the instance says that it is its clock",
+        lambda: "clock" in lab.on(HOST, f"curl --silent http://{address}:3001/health/ready", check=False),
+        within=60,
+        every=1,
+    )
