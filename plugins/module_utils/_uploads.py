@@ -66,7 +66,8 @@ class Thing(t.NamedTuple):
 class State(t.NamedTuple):
     """What a migration knows, kept from one run to the next.
 
-    Under `before` are the sizes of what an earlier one, the other way, has moved; `full_passes` counts those of a run that left nothing.
+    Under `before` are the sizes of what an earlier one, the other way, has moved; `full_passes` counts those of a run that left nothing; `lost` are the
+    rows for which the source was seen to have no object.
     """
 
     source: str
@@ -76,6 +77,7 @@ class State(t.NamedTuple):
     unfinished: t.List[str]
     switched: t.Dict[str, t.Any]
     full_passes: int
+    lost: t.Tuple[str, ...] = ()
 
     def known(self, key: str) -> bool:
         return key in self.things or key in self.before
@@ -125,7 +127,7 @@ def begun(kept: t.Optional[t.Mapping[str, t.Any]], source: str, target: str) -> 
         return State(source, target, {}, {}, [], {}, 0)
     things = {key: Thing(**thing) for key, thing in kept["things"].items()}
     if (kept["source"], kept["target"]) == (source, target):
-        return State(**{**kept, "things": things})
+        return State(**{**kept, "things": things, "lost": tuple(kept.get("lost", ()))})
     before = dict(kept["before"]) | {key: thing.size for key, thing in things.items()}
     return State(source, target, {}, before, [], {}, 0)
 

@@ -92,7 +92,8 @@ def catch_up(state: State, ends: t.Tuple[End, End], tools: Tools, seconds: float
         state = decide.reconciled(state, there, before, switched=False)
     state = decide.without_vanished(state, there)
     plan = decide.planned(state, there, rows, switched=False, target=before)
-    state = _remembered(state, there, plan.copy)._replace(unfinished=sorted(there.unfinished))
+    lost = tuple(sorted(key for key in rows or {} if key not in there.sizes))
+    state = _remembered(state, there, plan.copy)._replace(unfinished=sorted(there.unfinished), lost=lost)
     tools.save(state)
     started = tools.clock()
     state, copied, size = _copied(state, there, plan.copy, ends, tools, begun + seconds)
@@ -133,20 +134,32 @@ def held(state: State, ends: t.Tuple[End, End], tools: Tools, seconds: float) ->
     """While no new upload begins: copy what is new, and nothing else. Raises UploadsError when it would take too long."""
     source = ends[0]
     begun = tools.clock()
-    there = tools.rclone.listing(source.name, source.remote, seconds)
+    there = _present(state, source, tools, seconds)
     new = [key for key in sorted(there.sizes) if not (key in state.things and state.things[key].copied)]
     state = _remembered(state, there, new)
     if new:
         left = seconds - (tools.clock() - begun)
         if left <= 0:
             raise UploadsError(f"{source.name} took more than {seconds:g} s to be listed while writes were held")
-        new = list(_brought(new, ends, tools, left))
+        new = list(_brought(new, ends, tools, lambda: _present(state, source, tools, left), left))
         state = _noted(state, new, copied=True)
     tools.save(state)
     size = sum(there.sizes[key] for key in new)
     return Done(
         state, len(new), size, 0, 0, 0, len(there.unfinished), tools.clock() - begun, len(new), size, (), ()
     )  # fmt: skip
+
+
+def _present(state: State, source: End, tools: Tools, limit: float) -> Listing:
+    """What the source has, as quickly as it can be known. To list thousands of objects takes an object storage many seconds, and its rows do as well.
+
+    A row is written after its object is whole, and what has none yet nobody has been told of: it is what ends late.
+    """
+    rows = None if source.sees_unfinished else tools.rows()
+    if rows is None:
+        return t.cast(Listing, tools.rclone.listing(source.name, source.remote, limit))
+    lost = set(state.lost)
+    return Listing({key: row.size for key, row in rows.items() if key not in lost})
 
 
 def after(state: State, ends: t.Tuple[End, End], tools: Tools, patience: float, *, under_way: bool) -> Done:
@@ -210,7 +223,7 @@ def _copied(
     for batch in decide.batches(keys, there.sizes, _BATCH_FILES, _BATCH_MIB):
         if until is not None and copied and tools.clock() > until:
             break
-        brought = _brought(batch, ends, tools)
+        brought = _brought(batch, ends, tools, lambda: tools.rclone.listing(ends[0].name, ends[0].remote))
         state = _noted(state, brought, copied=True)
         tools.save(state)
         copied += len(brought)
@@ -219,7 +232,11 @@ def _copied(
 
 
 def _brought(
-    keys: t.Sequence[str], ends: t.Tuple[End, End], tools: Tools, limit: t.Optional[float] = None
+    keys: t.Sequence[str],
+    ends: t.Tuple[End, End],
+    tools: Tools,
+    look: t.Callable[[], Listing],
+    limit: t.Optional[float] = None,
 ) -> t.Sequence[str]:
     """Copy objects, and return which were; one that is deleted just now fails the copy of the others, which is then made again without it."""
     source, target = ends
@@ -228,7 +245,7 @@ def _brought(
             tools.rclone.copy(keys, source.remote, target._asdict(), limit)
             break
         except UploadsError:
-            there = tools.rclone.listing(source.name, source.remote, limit)
+            there = look()
             left = [key for key in keys if key in there.sizes]
             if len(left) == len(keys):
                 raise

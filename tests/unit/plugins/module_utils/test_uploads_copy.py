@@ -367,3 +367,55 @@ def test_a_second_run_waits_for_the_first_and_gives_up(tmp_path):
     assert now[0] >= 120
     with second.alone(lambda: 0.0, sleep):
         pass
+
+
+# The way back: what a bucket has is known by its rows, since it takes many seconds to list it.
+
+
+def from_the_bucket(world, mode, *arguments):
+    return mode(arguments[0], (BUCKET, OLD), world.tools(), *arguments[1:])
+
+
+def way_back(objects, lost=()):
+    """A world whose uploads are in the bucket, all of them caught up with, and some rows without an object."""
+    world = World(target=objects, rows={key: Row(len(content), digest(content)) for key, content in objects.items()})
+    world.known |= {key: Row(1, "") for key in lost}
+    done = passes.catch_up(
+        NOTHING._replace(source="s3", target="old_server"), (BUCKET, OLD), world.tools(), 30, look=True
+    )
+    world.calls.clear()
+    return world, done.state
+
+
+def test_while_writes_are_held_a_bucket_is_not_listed():
+    world, state = way_back({"t/a": b"one"})
+    world.upload("t/b", b"two", place=BUCKET)
+    done = from_the_bucket(world, passes.held, state, 4)
+    assert world.calls == ["copy"]
+    assert world.source == {"t/a": b"one", "t/b": b"two"}
+    assert (done.copied, done.found) == (1, 1)
+
+
+def test_a_row_that_never_had_its_object_does_not_stop_the_passes():
+    world, state = way_back({"t/a": b"one"}, lost=["t/lost"])
+    assert state.lost == ("t/lost",)
+    done = from_the_bucket(world, passes.held, state, 4)
+    assert (world.calls, done.found) == ([], 0)
+
+
+def test_an_object_that_is_deleted_just_now_is_left_out_by_its_row():
+    world, state = way_back({"t/a": b"one"})
+    world.upload("t/b", b"two", place=BUCKET)
+    world.upload("t/c", b"three", place=BUCKET)
+    world.happens = {("copy", 1): [lambda: world.delete("t/b", place=BUCKET)]}
+    done = from_the_bucket(world, passes.held, state, 4)
+    assert world.calls == ["copy", "copy"]
+    assert "t/c" in world.source
+    assert done.copied == 1
+
+
+def test_without_rows_a_bucket_is_listed_after_all():
+    world = World(target={"t/a": b"one"})
+    done = from_the_bucket(world, passes.held, NOTHING, 4)
+    assert world.calls == ["list", "copy"]
+    assert done.copied == 1
