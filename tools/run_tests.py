@@ -149,7 +149,8 @@ STEPS = (
     Step(
         "artifacts",
         "programs that Debian lacks, from their Go modules",
-        _lab("artifacts", "build", "mc", "pebble", "pebble-challtestsrv"),
+        _lab("artifacts", "build", "mc", "minio", "pebble", "pebble-challtestsrv"),
+        limit_seconds=1800,
     ),
     _stories(
         "stories",
@@ -192,12 +193,30 @@ STEPS = (
         "stories-etapa-3", "stories of the database", "haproxy", "app-on-cluster", "app-on-cluster", "-m", "etapa_3"
     ),
     Step(
+        "storage-nodes",
+        "the hosts of etapa 2 in their place",
+        _lab("up", "--topology", "object_storage", "--fresh"),
+        preparation,
+        needs=("single-server",),
+        after=("stories-etapa-3",),
+        shown=True,
+    ),
+    Step(
+        "app-off-cluster",
+        "the application, made to use the old server's database again",
+        ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"],
+        preparation,
+        needs=("storage-nodes",),
+        shown=True,
+    ),
+    _scenario("etapa_2", "app-off-cluster"),
+    Step(
         "lab-cli",
         "the lab itself: what it refuses, what it repairs",
         _pytest("tests/lab_cli", "-v"),
         pytest_tests,
         needs=("lab",),
-        after=("stories-etapa-3",),
+        after=("etapa_2",),
         shown=True,
     ),
 )

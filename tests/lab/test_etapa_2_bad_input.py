@@ -26,6 +26,7 @@ def told(name: str, variables: dict[str, str]) -> str:
 
 
 @pytest.mark.topology("object_storage")
+@pytest.mark.soak(runs=1)
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
@@ -47,6 +48,7 @@ def test_a_kind_that_would_leave_uploads_behind_is_refused_before_anything_chang
 
 
 @pytest.mark.topology("object_storage")
+@pytest.mark.soak(runs=1)
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

@@ -276,6 +276,7 @@ def test_uploads_move_from_a_share_to_an_object_storage_and_back(
 
 
 @from_the_old_server
+@pytest.mark.soak(runs=1)
 @pytest.mark.usefixtures("whole_platform")
 def test_a_migration_that_was_killed_is_made_good_by_the_next(
     lab: Lab, seeded: list[str], target: Target, output: Path
@@ -290,6 +291,7 @@ def test_a_migration_that_was_killed_is_made_good_by_the_next(
 
 
 @from_the_old_server
+@pytest.mark.soak(runs=1)
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.parametrize(
     ("broken", "said"),
