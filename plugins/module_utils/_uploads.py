@@ -239,9 +239,9 @@ def is_small(files: int, size: int, seconds: float, limits: Limits) -> t.Tuple[b
     return True, f"{said}: within {limits.files} files, {limits.mib:g} MiB and {limits.seconds:g} s"
 
 
-def is_enough(left: int, found: int, full_passes: int, limits: Limits) -> bool:
-    """Whether to close in now. Of passes that left nothing the second brings what came during the first; a third would bring no less."""
-    return not left and (found <= limits.files or full_passes > 1)
+def is_enough(left: int, unread: int, found: int, full_passes: int, limits: Limits) -> bool:
+    """Whether to close in now: nothing is left to copy or to read back, and little came, or a second pass had nothing left; a third would bring no less."""
+    return not left and not unread and (found <= limits.files or full_passes > 1)
 
 
 def missing(before: Rows, listing: Listing, after: Rows) -> t.List[str]:

@@ -91,7 +91,9 @@ def copied(params: Params) -> t.Dict[str, t.Any]:
         "left_mib": round(done.left_bytes / MIB, 3),
         "unfinished": done.unfinished,
         "seconds": round(done.seconds, 3),
-        "enough": decide.is_enough(done.left, done.found, done.state.full_passes, limits),
+        "enough": decide.is_enough(
+            done.left, len(decide.unread(done.state)), done.found, done.state.full_passes, limits
+        ),
         "kept": list(done.kept),
         "without_row": list(done.unlisted),
         "msg": _progress(done),
@@ -102,6 +104,8 @@ def _progress(done: passes.Done) -> str:
     rate = done.bytes / MIB / done.seconds if done.seconds > 0 else 0.0
     parts = [f"{done.copied} files, {done.bytes / MIB:.1f} MiB copied in {done.seconds:.1f} s ({rate:.1f} MiB/s)"]
     parts.append(f"{done.left} files, {done.left_bytes / MIB:.1f} MiB left")
+    if unread := len(decide.unread(done.state)):
+        parts.append(f"{unread} not read back yet")
     if done.removed:
         parts.append(f"{done.removed} removed that were deleted in the meantime")
     if done.unfinished:

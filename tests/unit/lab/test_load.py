@@ -133,7 +133,8 @@ def test_every_answer_that_is_no_2xx_is_a_failure_and_says_who_gave_it(target, p
 
 
 def test_no_answer_in_the_clients_time_is_a_failure(target, platform, monkeypatch):
-    monkeypatch.setattr(load_module, "PATIENCE_SECONDS", 0.3)
+    # Above what a busy machine takes for the others.
+    monkeypatch.setattr(load_module, "PATIENCE_SECONDS", 0.7)
     platform.silent_path = "/health/ready"
     result = run(target, requests=20)
     assert len(result.failures) == 2

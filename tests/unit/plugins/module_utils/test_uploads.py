@@ -195,11 +195,19 @@ def test_little_is_left_when_the_last_pass_found_little_in_little_time(files, si
 
 
 @pytest.mark.parametrize(
-    ("left", "found", "full_passes", "enough"),
-    [(1, 1, 0, False), (0, 10, 1, True), (0, 11, 1, False), (0, 11, 2, True), (1, 1, 2, False)],
+    ("left", "unread", "found", "full_passes", "enough"),
+    [
+        (1, 0, 1, 0, False),
+        (0, 0, 10, 1, True),
+        (0, 1, 10, 1, False),
+        (0, 0, 11, 1, False),
+        (0, 0, 11, 2, True),
+        (0, 1, 11, 2, False),
+        (1, 0, 1, 2, False),
+    ],
 )
-def test_it_is_enough_when_little_came_or_when_the_second_pass_left_nothing(left, found, full_passes, enough):
-    assert decide.is_enough(left, found, full_passes, Limits(10, 1, 1)) is enough
+def test_it_is_enough_when_little_came_or_when_the_second_pass_left_nothing(left, unread, found, full_passes, enough):
+    assert decide.is_enough(left, unread, found, full_passes, Limits(10, 1, 1)) is enough
 
 
 def test_a_row_without_a_file_is_missing_only_when_it_was_there_before_and_after_the_list():
