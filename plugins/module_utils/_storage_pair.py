@@ -61,7 +61,7 @@ def replication(proc_drbd: str, minor: int = 0) -> t.Dict[str, t.Any]:
 
 def quorum(shown: str) -> t.Dict[str, t.Any]:
     """What `corosync-quorumtool -s` says; nothing where corosync does not run."""
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in shown.splitlines())}
+    fields = {name.strip(): value.strip() for name, value in (line.partition(":")[::2] for line in shown.splitlines())}
     flags = fields.get("Flags", "").split()
     # A vote of the third host: "A,V,NMW" is alive, has voted, is not the node's master.
     device = re.search(r"^\s*\d+\s+\d+\s+(\w+),(\w+),\w+\s+.*\(local\)", shown, re.MULTILINE)
