@@ -106,6 +106,12 @@ def _scenario(name: str, *after: str) -> Step:
     )
 
 
+def _application(name: str, about: str, needs: str) -> Step:
+    """The application by etapa 1, with the database that there is on the lab now."""
+    command = ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"]
+    return Step(name, about, command, preparation, needs=(needs,), shown=True)
+
+
 STEPS = (
     Step(
         "lab",
@@ -181,14 +187,7 @@ STEPS = (
         shown=True,
     ),
     _scenario("etapa_3", "data-nodes"),
-    Step(
-        "app-on-cluster",
-        "the application, made to use the cluster",
-        ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"],
-        preparation,
-        needs=("etapa_3",),
-        shown=True,
-    ),
+    _application("app-on-cluster", "the application, made to use the cluster", "etapa_3"),
     _stories(
         "stories-etapa-3", "stories of the database", "haproxy", "app-on-cluster", "app-on-cluster", "-m", "etapa_3"
     ),
@@ -201,14 +200,7 @@ STEPS = (
         after=("stories-etapa-3",),
         shown=True,
     ),
-    Step(
-        "app-off-cluster",
-        "the application, made to use the old server's database again",
-        ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"],
-        preparation,
-        needs=("storage-nodes",),
-        shown=True,
-    ),
+    _application("app-off-cluster", "the application, made to use the old server's database again", "storage-nodes"),
     _scenario("etapa_2", "app-off-cluster"),
     Step(
         "lab-cli",

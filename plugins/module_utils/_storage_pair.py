@@ -247,17 +247,3 @@ def _faults_of_replication(state: Observation) -> t.Iterator[str]:
         yield f"DRBD is {state['connection']}, its disk {state['disk']}; wait until it is connected and UpToDate"
     elif (state["disk"], state["peer_disk"]) != ("UpToDate", "UpToDate"):
         yield f"DRBD's disk is {state['disk']} and the other's {state['peer_disk']}; both have to be UpToDate"
-
-
-def active_host(observations: Observations) -> t.Optional[str]:
-    """Who serves, by the inventory's name."""
-    promoted = {seen["cluster"]["promoted"] for seen in observations.values()} - {None}
-    names = [host for host, seen in observations.items() if seen["name"] in promoted]
-    return names[0] if len(names) == 1 else None
-
-
-def restart_order(observations: Observations) -> t.List[str]:
-    """The hosts whose cluster programs are older than what is on disk, whoever does not serve first."""
-    active = active_host(observations)
-    due = [host for host, seen in observations.items() if seen["restart_reason"]]
-    return sorted(due, key=lambda host: host == active)

@@ -3,10 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.escala.ha.plugins.filter import (
-    storage_pair_active,
     storage_pair_faults,
     storage_pair_refusals,
-    storage_pair_restart_order,
     storage_pair_step,
 )
 from tests.unit.plugins.module_utils.test_storage_pair import both, host
@@ -18,8 +16,6 @@ from tests.unit.plugins.module_utils.test_storage_pair import both, host
         (storage_pair_refusals, "storage_pair_refusals", []),
         (storage_pair_step, "storage_pair_step", {"do": "nothing", "host": None, "reason": "the cluster has it"}),
         (storage_pair_faults, "storage_pair_faults", []),
-        (storage_pair_restart_order, "storage_pair_restart_order", []),
-        (storage_pair_active, "storage_pair_active", "nas1"),
     ],
 )
 def test_each_filter_judges_what_the_hosts_said(plugin, name, expected):

@@ -347,23 +347,3 @@ def test_nobody_who_serves_is_a_fault() -> None:
 
 def test_a_host_that_gives_no_answer_is_a_fault_and_not_a_proof_that_nobody_serves() -> None:
     assert pair.faults({"nas2": host("nas2")}, ["nas1"]) == ["nas1 could not be asked; bring it back"]
-
-
-# Who is restarted when
-
-
-@pytest.mark.parametrize("active", ["nas1", "nas2"])
-def test_whoever_does_not_serve_is_first(active: str) -> None:
-    due = {"cluster": {"promoted": active}, "restart_reason": "corosync"}
-    passive = "nas2" if active == "nas1" else "nas1"
-    assert pair.restart_order(both(due, due)) == [passive, active]
-    assert pair.active_host(both(due, due)) == active
-
-
-def test_a_host_that_runs_with_its_files_is_not_restarted() -> None:
-    assert pair.restart_order(both()) == []
-
-
-def test_hosts_that_do_not_agree_have_no_active_one() -> None:
-    assert pair.active_host(both({"cluster": {"promoted": "nas1"}}, {"cluster": {"promoted": "nas2"}})) is None
-    assert pair.active_host(both({"cluster": {"promoted": None}}, {"cluster": {"promoted": None}})) is None
