@@ -1,6 +1,7 @@
 # Only wiring: what each target does is in lab/, tools/ and playbooks/.
 TOPOLOGY ?= default
-PYTHON ?= python3
+# The distribution's Python where it is new enough: built with a profile, it computes a fourth faster than one that pyenv compiles.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 export PYTHON
 
 .DEFAULT_GOAL := help

@@ -44,7 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "etapa_3: needs the database cluster, which only larger topologies have")
     config.addinivalue_line("markers", "first_run: begins with data nodes that no run of an etapa has touched")
-    config.addinivalue_line("markers", "soak_only: too long for every run, so only --soak runs the story")
+    config.addinivalue_line(
+        "markers", "soak_only: too long for every run, so only --soak runs the story, once where it says no number"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--soak"):
-        items[:] = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item.get_closest_marker("soak") or item.get_closest_marker("soak_only")]
     else:
         too_long = {"soak_only"} | ({"haproxy_in_soak_only"} if measurements.ENGINE == "haproxy" else set())
         items[:] = [item for item in items if not too_long & {mark.name for mark in item.iter_markers()}]

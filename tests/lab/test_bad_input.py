@@ -98,6 +98,7 @@ def test_every_wrong_or_missing_variable_is_named_before_anything_changes(
     assert [host for host in ("lb1", "lb2", "app1", "app2") if host not in faults] == []
 
 
+@pytest.mark.soak_only
 def test_balancers_that_do_not_fit_together_are_refused(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_balancers_that_do_not_fit_together_are_refused(
         assert said in message
 
 
+@pytest.mark.soak_only
 def test_one_balancer_alone_cannot_have_a_virtual_address(
     lab: Lab, target: Target, instances: list[str], inventory: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_both_balancers_serve_one_ordered_certificate_which_is_renewed_unnoticed
         assert lab.on(balancer, "ls /var/lib/escala/acme").split() == []
 
 
+@pytest.mark.soak_only
 def test_an_authority_that_is_not_convinced_leaves_everything_as_it_is(
     back_to_ours: None, lab: Lab, target: Target, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_an_authority_that_is_not_convinced_leaves_everything_as_it_is(
         assert lab.on(balancer, "ls /var/lib/escala/acme").split() == []
 
 
+@pytest.mark.soak_only
 def test_a_first_installation_begins_with_a_placeholder_and_ends_with_what_was_ordered(
     lab: Lab, target: Target, server: AcmeServer, tmp_path: Path
 ) -> None:

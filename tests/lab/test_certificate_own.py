@@ -173,6 +173,7 @@ def test_a_renewal_is_noticed_by_nobody_and_by_no_open_connection(lab: Lab, targ
 
 
 @pytest.mark.usefixtures("_signed_for_as_long_as_usual")
+@pytest.mark.soak_only
 def test_a_renewal_that_was_killed_is_made_good_by_the_next(lab: Lab, target: Target, output: Path) -> None:
     before = serials(lab, target, target.ca_file)
     due = renewal_is_due(served_at(target.vip, target.server_name, target.ca_file))

@@ -89,6 +89,7 @@ def started(lab: Lab, instance: str) -> float:
 
 @pytest.mark.either_engine
 @pytest.mark.soak(runs=3)
+@pytest.mark.haproxy_in_soak_only
 def test_nobody_notices_a_release_and_no_instance_is_restarted_while_it_is_in_rotation(
     lab: Lab, target: Target, instances: list[str], output: Path, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_release_that_never_becomes_ready_goes_back_by_itself(
     assert_nobody_noticed(load.result, "deploy_broken", "a release that never becomes ready")
 
 
+@pytest.mark.soak_only
 def test_a_host_on_which_neither_release_runs_stays_drained_and_is_mended_by_the_next_run(
     lab: Lab, target: Target, instances: list[str], tmp_path: Path
 ) -> None:
@@ -298,6 +300,7 @@ def test_a_release_that_the_controller_does_not_have_changes_nothing(lab: Lab) -
     assert (releases(lab), processes(lab)) == before
 
 
+@pytest.mark.soak_only
 def test_a_migration_that_fails_restarts_nothing(lab: Lab, tmp_path: Path) -> None:
     version = new_version()
     release = another(tmp_path, version)

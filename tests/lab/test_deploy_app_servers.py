@@ -33,6 +33,7 @@ def without_app2(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_an_application_host_is_taken_out_and_put_back_by_the_inventory(
     lab: Lab, target: Target, instances: list[str], output: Path, without_app2: Path
 ) -> None:

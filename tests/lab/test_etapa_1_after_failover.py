@@ -12,6 +12,7 @@ from tests.lab.target import Target
 
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
+@pytest.mark.haproxy_in_soak_only
 def test_the_etapa_changes_nothing_just_after_a_failover(lab: Lab, target: Target) -> None:
     lab.make_holder("lb1", target.vip)
     lab.verb("kill", "lb1")

@@ -14,6 +14,7 @@ from tests.lab.unnoticed import assert_nobody_noticed, load_while_away
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_no_request_fails_when_an_app_host_is_cut_off_from_the_balancers(
     lab: Lab, target: Target, output: Path, instances: list[str]
 ) -> None:

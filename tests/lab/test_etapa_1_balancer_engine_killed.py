@@ -33,6 +33,7 @@ def test_clients_are_served_again_when_the_holders_engine_is_killed(lab: Lab, ta
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=10)
+@pytest.mark.haproxy_in_soak_only
 def test_the_address_moves_when_the_holders_engine_stays_away(lab: Lab, target: Target, output: Path) -> None:
     try:
         found = fail_over(lab, target, "lb1", lambda: lab.on("lb1", f"systemctl stop {ENGINE}"), output)

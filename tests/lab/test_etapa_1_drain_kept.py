@@ -45,6 +45,7 @@ def test_a_drained_instance_stays_drained_over_reloads(lab: Lab, drained: str) -
 
 
 @pytest.mark.either_engine
+@pytest.mark.soak_only
 def test_nothing_is_drained_that_was_put_back_before_the_balancer_died(lab: Lab, drained: str) -> None:
     balancers = lab.group("load_balancers")
     for balancer in balancers:

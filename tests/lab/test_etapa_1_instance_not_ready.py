@@ -38,6 +38,7 @@ class LastAnswer:
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 @pytest.mark.soak(runs=3)
+@pytest.mark.haproxy_in_soak_only
 def test_an_instance_that_is_not_ready_gets_nothing_new_and_no_request_fails(
     lab: Lab, target: Target, output: Path
 ) -> None:

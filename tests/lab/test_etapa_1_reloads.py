@@ -20,6 +20,7 @@ RELOADS = 50
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 @pytest.mark.parametrize("balancer", ["lb1", "lb2"])
+@pytest.mark.haproxy_in_soak_only
 def test_no_request_fails_in_fifty_reloads(lab: Lab, target: Target, output: Path, balancer: str) -> None:
     lab.make_holder(balancer, target.vip)
     with running_load(target, requests=REQUESTS, save_to=output / "load.json") as load:

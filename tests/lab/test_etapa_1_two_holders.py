@@ -48,6 +48,7 @@ def errors(lab: Lab, host: str, since: float) -> list[tuple[float, str]]:
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.haproxy_in_soak_only
 def test_two_holders_are_seen_at_once_and_clients_are_served(lab: Lab, target: Target, output: Path, name: str) -> None:
     begin_fault, end_fault, what = FAULTS[name]
     witnesses = lab.group("app_servers")

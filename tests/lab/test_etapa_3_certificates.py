@@ -44,6 +44,7 @@ def served(cluster: Cluster) -> dict[str, str]:
     return found
 
 
+@pytest.mark.soak_only
 def test_all_are_renewed_under_load_and_a_failover_goes_as_before(whole_cluster: Cluster, output: Path) -> None:
     before = served(whole_cluster)
     arguments = renewal_is_due(*(x509.load_pem_x509_certificate(file.read_bytes()) for file in ISSUED.glob("*.crt")))

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.etapa_3
 
 
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_it_is_noticed_and_another_node_writes_within_10_s(whole_cluster: Cluster, output: Path) -> None:
     what = "the primary's postmaster alone stopped"
     process = whole_cluster.postmaster(whole_cluster.primary())

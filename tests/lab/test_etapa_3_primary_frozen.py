@@ -29,6 +29,7 @@ def test_another_node_writes_within_10_s_and_the_old_one_never_again(whole_clust
 
 
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_a_host_that_stood_still_goes_on_and_acknowledges_nothing(
     request: pytest.FixtureRequest, whole_cluster: Cluster, output: Path
 ) -> None:

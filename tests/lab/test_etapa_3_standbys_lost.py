@@ -100,6 +100,7 @@ def test_without_both_nothing_is_acknowledged_until_one_is_back(whole_cluster: C
     assert resumed <= widened(RESUMED_SECONDS)
 
 
+@pytest.mark.soak_only
 def test_an_operator_has_the_primary_go_on_alone_until_the_others_rejoin(whole_cluster: Cluster, output: Path) -> None:
     lab, what = whole_cluster.lab, "both standbys powered off, degraded by an operator"
     primary = whole_cluster.primary()

@@ -65,7 +65,7 @@ def paused(cluster: Cluster, host: str) -> bool:
     return row["paused"] == "1"
 
 
-@pytest.mark.parametrize("strategy", ["linear", "mitogen_linear"])
+@pytest.mark.parametrize("strategy", [pytest.param("linear", marks=pytest.mark.soak_only), "mitogen_linear"])
 def test_nobody_waits_any_more_when_the_controller_was_lost_in_the_middle(
     whole_cluster: Cluster, output: Path, strategy: str
 ) -> None:

@@ -82,6 +82,7 @@ def test_no_client_notices_the_move_to_the_platform_or_back(
 
 
 @pytest.mark.usefixtures("whole_platform", "old_state")
+@pytest.mark.soak_only
 def test_a_move_that_was_killed_is_made_good_by_the_next(
     lab: Lab, old: Target, instances: list[str], output: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_clients_stay_where_the_platform_would_not_know_them(lab: Lab, broken: s
 
 
 @pytest.mark.usefixtures("whole_platform", "old_state")
+@pytest.mark.soak_only
 def test_clients_that_speak_https_to_the_old_server_move_too_and_a_second_run_changes_nothing_either_way(
     lab: Lab, old: Target, instances: list[str], output: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_without_the_relay_the_old_server_answers_and_both_come_back(
 
 
 @pytest.mark.usefixtures("whole_platform", "old_state")
+@pytest.mark.soak_only
 def test_a_port_that_was_relayed_a_moment_ago_is_answered_when_the_next_move_begins(
     lab: Lab, old: Target, instances: list[str], output: Path
 ) -> None:
