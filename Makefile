@@ -36,7 +36,7 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 
 soak-storage: check venv ## the storage's stories: 2,000 uploads over a node's power-off, a migration of 10,000 files
 	@status=0; \
-	for topology in object_storage nfs_storage nfs_to_minio; do \
+	for topology in object_storage smb_storage nfs_storage nfs_to_minio; do \
 		$(PYTHON) -m lab up --topology $$topology && .venv/bin/python -m lab converge && \
 		ESCALA_UPLOADS=10000 .venv/bin/python -m pytest tests/lab --soak -v -m etapa_2 || status=1; \
 	done; \

@@ -115,6 +115,10 @@ CHECKS: t.Dict[str, Words] = {
         "O storage compartilhado responde rápido o bastante",
         "Veja os discos do storage e a rede até ele.",
     ),
+    "storage_pair_whole": Words(
+        "Qualquer um dos dois servidores de storage pode falhar, e o outro assume",
+        "Corrija o que a mensagem nomeia antes da próxima falha; `crm_mon -1rf` e `cat /proc/drbd` mostram o par.",
+    ),
     "postgresql_nodes_answer": Words(
         "Cada nó de dados do banco responde por TLS, com um certificado do seu nome",
         "Traga o nó de volta, ou corrija o que a mensagem nomeia (senha, certificado, rede).",

@@ -13,6 +13,10 @@ import struct
 import typing as t
 import xml.etree.ElementTree as ET
 
+from ansible_collections.escala.ha.plugins.module_utils._verdict import Check, Verdict
+
+PAIR = Check(2, "storage_pair_whole", "Either of the two storage servers may fail, and the other takes over")
+
 Observation = t.Mapping[str, t.Any]
 Observations = t.Mapping[str, Observation]
 
@@ -247,3 +251,20 @@ def _faults_of_replication(state: Observation) -> t.Iterator[str]:
         yield f"DRBD is {state['connection']}, its disk {state['disk']}; wait until it is connected and UpToDate"
     elif (state["disk"], state["peer_disk"]) != ("UpToDate", "UpToDate"):
         yield f"DRBD's disk is {state['disk']} and the other's {state['peer_disk']}; both have to be UpToDate"
+
+
+def judge_pair(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> Verdict:
+    """Whether a pair is whole, by what storage_pair_info returned on each host, also where it failed or nobody could enter."""
+    seen = {host: result for host, result in results.items() if "replication" in result}
+    found = faults(seen, [host for host in results if host not in seen])
+    evidence = {
+        host: {key: result[key] for key in ("replication", "quorum", "cluster", "fencing", "holds_address")}
+        for host, result in seen.items()
+    }
+    if found:
+        return PAIR.fails("; ".join(found), **evidence)
+    serving, waiting = sorted(seen, key=lambda host: not seen[host]["holds_address"])
+    return PAIR.passes(
+        f"{serving} serves and {waiting} has all that it has; both have quorum, the third host's vote and a watchdog",
+        **evidence,
+    )

@@ -14,8 +14,8 @@ author:
 description:
   - Says what the host's device holds, how DRBD replicates it, whether the host has quorum, and what its cluster manager sees of the pair.
   - Reads only, changes nothing, and never fails on what it finds. Before anything is installed most of it is V(null) or empty.
-  - The filters P(escala.ha.storage_pair_refusals#filter), P(escala.ha.storage_pair_step#filter) and P(escala.ha.storage_pair_faults#filter) judge
-    what both hosts say.
+  - The filters P(escala.ha.storage_pair_refusals#filter), P(escala.ha.storage_pair_step#filter), P(escala.ha.storage_pair_faults#filter) and
+    P(escala.ha.storage_pair_verdicts#filter) judge what both hosts say.
 options:
   name:
     description: The name by which the cluster is to know the host.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from lab.paths import INVENTORY
-from tests.lab.eventually import eventually, widened
+from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
 from tests.lab.measurements import record
+from tests.lab.share import (
+    ANSWER_SECONDS,
+    BOOT_SECONDS,
+    FILES,
+    assert_nothing_lost,
+    blames_the_storage,
+    processes_of,
+    uploading,
+)
 from tests.lab.target import Target
-from tests.lab.uploads import Uploads, running_uploads
 
 pytestmark = [
     pytest.mark.etapa_2,
@@ -25,12 +31,8 @@ pytestmark = [
     pytest.mark.usefixtures("whole_platform", "moved_uploads", "whole_pair"),
 ]
 
-FILES = 2_000
-# An operation has 15 s, and storing a file has several: docs/shared-mount.md.
-ANSWER_SECONDS = 60.0
-# Hosts of this kind boot within minutes, and what they wait for each other is set for them in the lab's inventory.
+# What the hosts wait for each other is set for them in the lab's inventory.
 TAKEOVER_SECONDS = 180.0
-BOOT_SECONDS = 900.0
 # The address that moves, or threads of NFS.
 _SERVES = "ip -oneline address show | grep -qF ' {address}/' || cat /proc/fs/nfsd/threads 2>/dev/null | grep -qv '^0$'"
 
@@ -96,7 +98,9 @@ def test_no_acknowledged_upload_is_lost_when_the_serving_host_loses_its_power(
         lab.verb("start", active)
         eventually("the host that was off has everything", whole_pair.is_whole, within=BOOT_SECONDS, every=5)
         assert whole_pair.serving() == [other], "the host that came back took the service back"
-    assert_nothing_lost(lab, uploads, "the serving host is powered off", "power_off")
+    assert_nothing_lost(
+        lab, uploads, "the serving host is powered off", "power_off", of="nfs", longest_gap_seconds=TAKEOVER_SECONDS
+    )
     assert max(map(len, whole_pair.looks)) == 1, "both served"
     assert processes_of(lab) == processes, "an instance was restarted"
 
@@ -122,7 +126,9 @@ def test_a_host_that_is_cut_off_resets_itself_before_the_other_serves(
         lab.verb("heal")
         eventually("the host that was cut off has everything", whole_pair.is_whole, within=BOOT_SECONDS, every=5)
     assert lab.on(active, "cat /proc/sys/kernel/random/boot_id") != booted, "it went on running"
-    assert_nothing_lost(lab, uploads, "the serving host is cut off", "cut_off")
+    assert_nothing_lost(
+        lab, uploads, "the serving host is cut off", "cut_off", of="nfs", longest_gap_seconds=TAKEOVER_SECONDS
+    )
     record(
         "share_cut_off_takeover",
         took,
@@ -131,65 +137,3 @@ def test_a_host_that_is_cut_off_resets_itself_before_the_other_serves(
         of="nfs",
     )
     assert max(map(len, whole_pair.looks)) == 1, "both served"
-
-
-def uploading(target: Target, output: Path) -> Any:
-    return running_uploads(
-        target, files=FILES, clients=4, patience_seconds=BOOT_SECONDS, save_to=output / "uploads.json"
-    )
-
-
-def assert_nothing_lost(lab: Lab, uploads: Uploads, fault: str, key: str) -> None:
-    result = uploads.result
-    what = f"{result.sent} uploads while {fault}"
-    record(
-        f"share_{key}_gap",
-        result.longest_gap,
-        "s",
-        what=f"{what}: longest time without an acknowledged upload",
-        of="nfs",
-    )
-    record(
-        f"share_{key}_told", len(result.refusals), "tries", what=f"{what}: tries that were told to try again", of="nfs"
-    )
-    record(
-        f"share_{key}_lost",
-        len(result.lost + result.damaged),
-        "uploads",
-        0,
-        what=f"{what}: acknowledged and lost",
-        of="nfs",
-    )
-    assert result.sent >= FILES, result
-    assert not result.uncured, result
-    assert not result.lost, result
-    assert not result.damaged, result
-    # From both application hosts.
-    assert {name.split("-")[0] for name in result.by_instance} == set(lab.group("app_servers"))
-    # An upload that cannot be stored gets an answer that says so, and never none.
-    assert {failure.how for failure in result.refusals} <= {"status 503"}, result
-    assert result.longest_gap < widened(TAKEOVER_SECONDS), result
-    assert not hanging(lab)
-
-
-def blames_the_storage(lab: Lab, instance: str) -> bool:
-    """Whether the instance is not ready, and says which check it is and why."""
-    host, port = instance.rsplit("-", 1)
-    address = lab.hosts()[host]["address"]
-    said = json.loads(
-        lab.on(host, f"curl --silent --max-time 5 http://{address}:{port}/health/ready", check=False) or "{}"
-    )
-    checks = said.get("checks", {})
-    return said.get("status") != "ready" and bool(checks.get("storage", {}).get("reason"))
-
-
-def processes_of(lab: Lab) -> dict[str, str]:
-    """Which process each instance is."""
-    command = "systemctl show --property=Id,MainPID 'tenant-app@*.service'"
-    return {host: lab.on(host, command) for host in lab.group("app_servers")}
-
-
-def hanging(lab: Lab) -> dict[str, str]:
-    """What waits in the kernel and cannot be killed, on the hosts that mount the share."""
-    listing = {host: lab.on(host, "ps -eo stat=,comm= | grep ^D; true") for host in lab.group("app_servers")}
-    return {host: waiting for host, waiting in listing.items() if "node" in waiting}

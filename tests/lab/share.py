@@ -1,0 +1,82 @@
+"""What the stories of a share have in common: uploads over a fault of its servers, and what becomes of them and of those who wait."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.lab.eventually import widened
+from tests.lab.handle import Lab
+from tests.lab.measurements import record
+from tests.lab.target import Target
+from tests.lab.uploads import Uploads, running_uploads
+
+FILES = 2_000
+# An operation has 15 s, and storing a file has several: docs/shared-mount.md.
+ANSWER_SECONDS = 60.0
+# Hosts of this kind boot within minutes.
+BOOT_SECONDS = 900.0
+
+
+def uploading(target: Target, output: Path) -> AbstractContextManager[Uploads]:
+    return running_uploads(
+        target, files=FILES, clients=4, patience_seconds=BOOT_SECONDS, save_to=output / "uploads.json"
+    )
+
+
+def assert_nothing_lost(
+    lab: Lab, uploads: Uploads, fault: str, key: str, *, of: str, longest_gap_seconds: float
+) -> None:
+    """Every acknowledged upload is there with its bytes, whoever had to wait was told so, and nobody hangs."""
+    result = uploads.result
+    what = f"{result.sent} uploads while {fault}"
+    record(
+        f"share_{key}_gap",
+        result.longest_gap,
+        "s",
+        what=f"{what}: longest time without an acknowledged upload",
+        of=of,
+    )
+    record(f"share_{key}_told", len(result.refusals), "tries", what=f"{what}: tries that were told to try again", of=of)
+    record(
+        f"share_{key}_lost",
+        len(result.lost + result.damaged),
+        "uploads",
+        0,
+        what=f"{what}: acknowledged and lost",
+        of=of,
+    )
+    assert result.sent >= FILES, result
+    assert not result.uncured, result
+    assert not result.lost, result
+    assert not result.damaged, result
+    # From both application hosts.
+    assert {name.split("-")[0] for name in result.by_instance} == set(lab.group("app_servers"))
+    # An upload that cannot be stored gets an answer that says so, and never none.
+    assert {failure.how for failure in result.refusals} <= {"status 503"}, result
+    assert result.longest_gap < widened(longest_gap_seconds), result
+    assert not hanging(lab)
+
+
+def blames_the_storage(lab: Lab, instance: str) -> bool:
+    """Whether the instance is not ready, and says which check it is and why."""
+    host, port = instance.rsplit("-", 1)
+    address = lab.hosts()[host]["address"]
+    said = json.loads(
+        lab.on(host, f"curl --silent --max-time 5 http://{address}:{port}/health/ready", check=False) or "{}"
+    )
+    checks = said.get("checks", {})
+    return said.get("status") != "ready" and bool(checks.get("storage", {}).get("reason"))
+
+
+def processes_of(lab: Lab) -> dict[str, str]:
+    """Which process each instance is."""
+    command = "systemctl show --property=Id,MainPID 'tenant-app@*.service'"
+    return {host: lab.on(host, command) for host in lab.group("app_servers")}
+
+
+def hanging(lab: Lab) -> dict[str, str]:
+    """What waits in the kernel and cannot be killed, on the hosts that mount the share."""
+    listing = {host: lab.on(host, "ps -eo stat=,comm= | grep ^D; true") for host in lab.group("app_servers")}
+    return {host: waiting for host, waiting in listing.items() if "node" in waiting}
