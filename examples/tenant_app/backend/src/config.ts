@@ -22,6 +22,8 @@ export interface S3Config {
   region: string;
   /** None is what AWS gives the host itself. */
   credentials: { accessKeyId: string; secretAccessKey: string } | undefined;
+  /** How long a link that passes the application by lets a file be read; 0 is no such links. */
+  linkSeconds: number;
 }
 
 export interface AzureBlobConfig {
@@ -96,7 +98,8 @@ function readS3Config(env: EnvironmentReader): S3Config {
   const credentials = hasKey
     ? { accessKeyId: env.secret("STORAGE_S3_ACCESS_KEY_ID"), secretAccessKey: env.secret("STORAGE_S3_SECRET_ACCESS_KEY") }
     : undefined;
-  return { bucket, endpoint, region, credentials };
+  // S3 takes no signature for longer than a week.
+  return { bucket, endpoint, region, credentials, linkSeconds: env.integer("STORAGE_S3_LINK_SECONDS", 0, 0, 604_800) };
 }
 
 function readAzureBlobConfig(env: EnvironmentReader): AzureBlobConfig {

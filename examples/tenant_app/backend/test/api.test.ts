@@ -190,6 +190,8 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
     assert.equal(got.text, content.toString());
     assert.equal(got.headers.get("content-disposition"), "attachment; filename*=UTF-8''it%27s%20%C3%BCn%C3%AF.txt");
     assert.equal((await call("GET", path, { token, headers: { "if-none-match": got.headers.get("etag")! } })).status, 304);
+    // A disk has no links of its own.
+    assert.equal((await call("GET", `${path}/link`, { token })).json.error.code, "no_links");
     assert.equal((await call("DELETE", path, { token })).status, 204);
     assert.equal((await call("GET", path, { token })).status, 404);
   });
@@ -248,7 +250,7 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
       await new S3Client({ endpoint: server.address, region: "us-east-1", credentials: S3_KEY, forcePathStyle: true }).send(new CreateBucketCommand({ Bucket: "uploads" }));
       proxy = await Proxy.before(server.address);
       s3 = {
-        STORAGE_S3_BUCKET: "uploads", STORAGE_S3_ENDPOINT: new URL(proxy.url).origin, STORAGE_REQUEST_TIMEOUT_MS: "2000",
+        STORAGE_S3_BUCKET: "uploads", STORAGE_S3_ENDPOINT: new URL(proxy.url).origin, STORAGE_REQUEST_TIMEOUT_MS: "2000", STORAGE_S3_LINK_SECONDS: "120",
         STORAGE_S3_ACCESS_KEY_ID: S3_KEY.accessKeyId, STORAGE_S3_SECRET_ACCESS_KEY: S3_KEY.secretAccessKey,
       };
       bucketed = await startInstance({ ...environment, ...s3, STORAGE_DRIVER: "s3", INSTANCE_NAME: "test-s3", UPLOAD_MAX_BYTES: "20000000" });
@@ -280,6 +282,12 @@ describe("the API over a real database", { skip: url === undefined && "TEST_DATA
       const got = Buffer.from(await (await send("GET", `/api/uploads/${id}`)).arrayBuffer());
       assert.equal(createHash("sha256").update(got).digest("hex"), sha256);
       assert.ok(got.equals(content));
+      const answer = await send("GET", `/api/uploads/${id}/link`);
+      assert.equal(answer.headers.get("cache-control"), "no-store");
+      const { url, expiresAt } = (await answer.json()) as { url: string; expiresAt: string };
+      assert.ok(Math.abs(Date.parse(expiresAt) - Date.now() - 120_000) < 10_000, expiresAt);
+      assert.ok(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(content));
+      assert.equal((await fetch(`${bucketed.base}/api/uploads/${id}/link`)).status, 401);
       assert.equal((await send("DELETE", `/api/uploads/${id}`)).status, 204);
       assert.deepEqual(await stored(), []);
     });

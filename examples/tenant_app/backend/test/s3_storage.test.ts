@@ -31,7 +31,7 @@ describe("a bucket", () => {
     server = OWN === undefined ? await startS3Server() : undefined;
     const credentials =
       OWN === undefined ? S3_KEY : { accessKeyId: process.env.TEST_S3_ACCESS_KEY_ID!, secretAccessKey: process.env.TEST_S3_SECRET_ACCESS_KEY! };
-    config = { bucket: `uploads-${randomUUID()}`, endpoint: OWN ?? server!.address, region: "us-east-1", credentials };
+    config = { bucket: `uploads-${randomUUID()}`, endpoint: OWN ?? server!.address, region: "us-east-1", credentials, linkSeconds: 60 };
     admin = new S3Client({ endpoint: config.endpoint!, region: config.region, credentials, forcePathStyle: true });
     await admin.send(new CreateBucketCommand({ Bucket: config.bucket }));
     storage = new S3Storage(config, LONG_MS);
@@ -76,6 +76,26 @@ describe("a bucket", () => {
     await storage.delete("tenant/long");
   });
 
+  test("a link lets one file be read without a key, saved under its name, and only while it holds", async () => {
+    const content = seededContent("linked", 300_000);
+    await storage.put("tenant/linked", Readable.from(inPieces(content)));
+    const presentation = { contentType: "application/pdf", contentDisposition: "attachment; filename*=UTF-8''it%27s%20%C3%BCn%C3%AF.pdf" };
+    const link = await storage.link("tenant/linked", presentation);
+    assert.ok(link !== undefined);
+    const left = link.expiresAt.getTime() - Date.now();
+    assert.ok(left > 50_000 && left <= 60_000, `${left} ms left`);
+    const got = await fetch(link.url);
+    assert.equal(got.status, 200, await got.clone().text());
+    assert.ok(Buffer.from(await got.arrayBuffer()).equals(content));
+    assert.equal(got.headers.get("content-type"), presentation.contentType);
+    assert.equal(got.headers.get("content-disposition"), presentation.contentDisposition);
+    const late = new URL(link.url);
+    late.searchParams.set("X-Amz-Date", "20200101T000000Z");
+    assert.equal((await fetch(late)).status, 403);
+    assert.equal(await new S3Storage({ ...config, linkSeconds: 0 }, SHORT_MS).link("tenant/linked", presentation), undefined);
+    await storage.delete("tenant/linked");
+  });
+
   test("a key that is not known and a bucket that is not there are told apart", async () => {
     const stranger = { accessKeyId: "AKIANOBODY", secretAccessKey: config.credentials!.secretAccessKey };
     await assertRefused(new S3Storage({ ...config, credentials: stranger }, SHORT_MS), /the access key or its secret is not accepted \(InvalidAccessKeyId\)/);
@@ -102,7 +122,7 @@ describe("a bucket", () => {
 
 test("a clock that is an hour off is made up for", { skip: OWN !== undefined && "the clock of a service of one's own is not ours to turn" }, async () => {
   const server = await startS3Server(3_600);
-  const config = { bucket: "uploads", endpoint: server.address, region: "us-east-1", credentials: S3_KEY };
+  const config = { bucket: "uploads", endpoint: server.address, region: "us-east-1", credentials: S3_KEY, linkSeconds: 0 };
   const admin = new S3Client({ ...config, forcePathStyle: true });
   await admin.send(new CreateBucketCommand({ Bucket: config.bucket }));
   await new S3Storage(config, LONG_MS).check();
@@ -110,7 +130,7 @@ test("a clock that is an hour off is made up for", { skip: OWN !== undefined && 
 });
 
 describe("what S3 says", () => {
-  const config = { bucket: "uploads", region: "us-east-1", credentials: { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "a secret that shows nowhere" } };
+  const config = { bucket: "uploads", region: "us-east-1", linkSeconds: 0, credentials: { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "a secret that shows nowhere" } };
 
   async function saysOf(status: number, code: string): Promise<Error> {
     const server = await faultyServer((_request, response) => {

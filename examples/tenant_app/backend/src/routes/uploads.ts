@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { AppError } from "../errors.js";
 import type { Upload } from "../generated/client.js";
+import type { Presentation } from "../storage/driver.js";
 import type { UploadService } from "../storage/uploads.js";
 import { idParams, pageOf, pageQuery, toPage, type IdParams, type PageQuery } from "./paging.js";
 
@@ -32,14 +33,21 @@ export function uploadRoutes(app: FastifyInstance, uploads: UploadService): void
     reply.headers({ etag, "cache-control": "private, no-cache" });
     if (request.headers["if-none-match"] === etag) return reply.code(304).send();
     const content = await uploads.open(upload);
+    const { contentType, contentDisposition } = presentation(upload);
     reply.headers({
-      "content-type": upload.contentType,
+      "content-type": contentType,
       "content-length": upload.size.toString(),
-      // Files come from users: they are saved, never shown or run as a page of ours.
-      "content-disposition": `attachment; filename*=UTF-8''${encodeRfc5987(upload.name)}`,
+      "content-disposition": contentDisposition,
       "x-content-type-options": "nosniff",
     });
     return reply.send(content);
+  });
+
+  app.get<{ Params: IdParams }>("/api/uploads/:id/link", { ...read, schema: { params: idParams } }, async (request, reply) => {
+    const upload = await uploads.find(request.database, request.user.tenantId, request.params.id);
+    const { url, expiresAt } = await uploads.link(upload, presentation(upload));
+    // Whoever has it may read the file: it is kept nowhere on its way.
+    return reply.header("cache-control", "no-store").send({ url, expiresAt });
   });
 
   app.delete<{ Params: IdParams }>("/api/uploads/:id", { ...write, schema: { params: idParams } }, async (request, reply) => {
@@ -50,6 +58,11 @@ export function uploadRoutes(app: FastifyInstance, uploads: UploadService): void
 
 function present({ id, name, contentType, size, sha256, createdBy, createdAt }: Upload) {
   return { id, name, contentType, size: Number(size), sha256, createdBy, createdAt };
+}
+
+/** Files come from users: they are saved, never shown or run as a page of ours. */
+function presentation({ contentType, name }: Upload): Presentation {
+  return { contentType, contentDisposition: `attachment; filename*=UTF-8''${encodeRfc5987(name)}` };
 }
 
 /** encodeURIComponent leaves four characters that RFC 5987 does not allow in a header's parameter. */

@@ -3,8 +3,9 @@ import {
   DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client, type DeleteObjectCommandInput, type S3ServiceException,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import type { S3Config } from "../config.js";
-import { StoredFileMissing, type StorageDriver } from "./driver.js";
+import { StoredFileMissing, type Link, type Presentation, type StorageDriver } from "./driver.js";
 import { connectionFault, noAnswer, PART_BYTES, patient, probe, TRIES } from "./remote.js";
 
 /** Objects of one bucket, at AWS or in a server of one's own such as MinIO. */
@@ -12,12 +13,14 @@ export class S3Storage implements StorageDriver {
   readonly location: string;
   private readonly client: S3Client;
   private readonly bucket: string;
+  private readonly linkSeconds: number;
 
   constructor(
-    { bucket, endpoint, region, credentials }: S3Config,
+    { bucket, endpoint, region, credentials, linkSeconds }: S3Config,
     private readonly limitMs: number,
   ) {
     this.bucket = bucket;
+    this.linkSeconds = linkSeconds;
     this.location = endpoint === undefined ? `s3://${bucket}` : `${endpoint.replace(/\/$/, "")}/${bucket}`;
     // Every download under way holds a connection, so a limit would let slow readers shut out the health check.
     const agent = { keepAlive: true, maxSockets: Infinity };
@@ -57,6 +60,20 @@ export class S3Storage implements StorageDriver {
       return patient(Body as Readable, this.limitMs, (error) => this.explain(error));
     } catch (error) {
       if ((error as Error).name === "NoSuchKey") throw new StoredFileMissing(key, { cause: error });
+      throw this.explain(error);
+    }
+  }
+
+  /** Signed here, without a question to the storage. How the file is to be taken is part of what is signed. */
+  async link(key: string, { contentType, contentDisposition }: Presentation): Promise<Link | undefined> {
+    if (this.linkSeconds === 0) return undefined;
+    const command = new GetObjectCommand({
+      Bucket: this.bucket, Key: key, ResponseContentType: contentType, ResponseContentDisposition: contentDisposition,
+    });
+    const expiresAt = new Date(Date.now() + this.linkSeconds * 1_000);
+    try {
+      return { url: await getSignedUrl(this.client, command, { expiresIn: this.linkSeconds }), expiresAt };
+    } catch (error) {
       throw this.explain(error);
     }
   }

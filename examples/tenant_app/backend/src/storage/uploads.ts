@@ -5,7 +5,7 @@ import { AppError, notFound } from "../errors.js";
 import type { Upload } from "../generated/client.js";
 import type { Session } from "../session.js";
 import { uuidv7 } from "../uuid.js";
-import { StoredFileMissing } from "./driver.js";
+import { StoredFileMissing, type Link, type Presentation } from "./driver.js";
 import type { StorageSelector } from "./selector.js";
 
 export interface NewUpload {
@@ -52,6 +52,14 @@ export class UploadService {
       // Another instance may well see it, so this is "not here" (a balancer tries the next one) rather than "gone".
       throw new AppError(503, "file_unavailable", "The file is not in this instance's storage.", { cause: error });
     }
+  }
+
+  /** Only where the storage has such links: a client that gets none reads the file here. */
+  async link(upload: Upload, presentation: Presentation): Promise<Link> {
+    const storage = this.storage.current();
+    const link = await inStorage(Promise.resolve(storage.link?.(keyOf(upload.tenantId, upload.id), presentation)));
+    if (link === undefined) throw new AppError(404, "no_links", "This storage has no links of its own; read the file without one.");
+    return link;
   }
 
   async delete(database: Session, tenantId: string, id: string): Promise<void> {
