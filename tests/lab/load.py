@@ -20,6 +20,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from tests.lab.background import Background
 from tests.lab.eventually import eventually
 from tests.lab.target import Target
 
@@ -250,28 +251,16 @@ def running_load(
     With close_every, each so-manieth request ends its connection, so that clients open new ones all the time.
     """
     load = kind(target, rate, writes_per_second, close_every)
-    trouble: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(load.run())
-        except BaseException as error:  # noqa: BLE001  raised again below, in the story's own thread
-            trouble.append(error)
-
-    thread = threading.Thread(target=run, name="load")
-    thread.start()
+    background = Background("load", load.run)
     try:
-        eventually("the load has begun", lambda: load.begun or trouble, within=30)
-        if trouble:
-            raise trouble[0]
+        eventually("the load has begun", background.has(lambda: load.begun), within=30)
         yield load
         load.finish(requests)
     except BaseException:
         load.finish(0)
         raise
     finally:
-        thread.join()
+        background.join()
         if save_to:
             load.result.save(save_to)
-    if trouble:
-        raise trouble[0]
+    background.check()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tests.lab.background import Background
 from tests.lab.eventually import eventually
 from tests.lab.target import Target
 
@@ -92,11 +93,11 @@ class Probe:
 def probing(target: Target) -> Iterator[Probe]:
     """A probe that runs beside the story, and is being served when the story begins."""
     probe = Probe(target)
-    thread = threading.Thread(target=lambda: asyncio.run(probe.run()), name="probe")
-    thread.start()
+    background = Background("probe", probe.run)
     try:
         probe.wait_until_settled()
         yield probe
     finally:
         probe.stop()
-        thread.join()
+        background.join()
+    background.check()

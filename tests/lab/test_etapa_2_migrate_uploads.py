@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 
 from lab.paths import INVENTORY
+from tests.lab.background import Background
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
@@ -188,24 +189,14 @@ class People:
 @contextlib.contextmanager
 def people_at_work(target: Target) -> Iterator[People]:
     people = People(target)
-    trouble: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(people.run())
-        except BaseException as error:  # noqa: BLE001  raised again below, in the story's own thread
-            trouble.append(error)
-
-    thread = threading.Thread(target=run, name="people")
-    thread.start()
+    background = Background("people", people.run)
     try:
-        eventually("people read and write", lambda: len(people.seen.reads) > 20 or trouble, within=60)
+        eventually("people read and write", background.has(lambda: len(people.seen.reads) > 20), within=60)
         yield people
     finally:
         people.finish()
-        thread.join()
-    if trouble:
-        raise trouble[0]
+        background.join()
+    background.check()
 
 
 @pytest.fixture

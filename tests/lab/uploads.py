@@ -17,6 +17,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.lab.background import Background
 from tests.lab.eventually import eventually
 from tests.lab.load import Failure, session_to
 from tests.lab.target import Target
@@ -172,28 +173,16 @@ def running_uploads(
 ) -> Iterator[Uploads]:
     """Uploads that go on while the story does, until this many were sent; then all that were acknowledged are read back."""
     uploads = Uploads(target, clients, patience_seconds, seed)
-    trouble: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(uploads.run())
-        except BaseException as error:  # noqa: BLE001  raised again below, in the story's own thread
-            trouble.append(error)
-
-    thread = threading.Thread(target=run, name="uploads")
-    thread.start()
+    background = Background("uploads", uploads.run)
     try:
-        eventually("uploads have begun", lambda: uploads.begun or trouble, within=30)
-        if trouble:
-            raise trouble[0]
+        eventually("uploads have begun", background.has(lambda: uploads.begun), within=30)
         yield uploads
         uploads.finish(files)
     except BaseException:
         uploads.finish(0)
         raise
     finally:
-        thread.join()
+        background.join()
         if save_to:
             uploads.result.save(save_to)
-    if trouble:
-        raise trouble[0]
+    background.check()
