@@ -17,9 +17,10 @@ _CPUS = 2
 # An agent may be as busy as its host.
 _PATIENCE_SECONDS, _COMMAND_SECONDS = 30, 120
 # Of Debian's security modules without BPF's, whose programs systemd takes seconds to load here. On a busy machine an emulated host's clocks come
-# late, which the kernel would take for broken hardware, and what systemd gives a minute and a half takes minutes.
+# late, which the kernel would take for broken hardware, and what systemd gives a minute and a half takes minutes. Seldom one of several that boot at
+# once panics within its first seconds, where the kernel patches its own code, which emulation bears badly: it boots again.
 _KERNEL_OPTIONS = (
-    "console=ttyS0 quiet mitigations=off lsm=landlock,yama,apparmor no_timer_check tsc=reliable systemd.ssh_auto=no "
+    "console=ttyS0 quiet panic=1 mitigations=off lsm=landlock,yama,apparmor no_timer_check tsc=reliable systemd.ssh_auto=no "
     "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=300"
 )
 _START = 'echo $$ > "$1"; shift; exec "$@"'

@@ -19,7 +19,7 @@ RELOADS = 50
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
-@pytest.mark.parametrize("balancer", ["lb1", "lb2"])
+@pytest.mark.parametrize("balancer", ["lb1", pytest.param("lb2", marks=pytest.mark.soak_only)])
 @pytest.mark.haproxy_in_soak_only
 def test_no_request_fails_in_fifty_reloads(lab: Lab, target: Target, output: Path, balancer: str) -> None:
     lab.make_holder(balancer, target.vip)

@@ -29,7 +29,7 @@ def _as_before() -> Iterator[None]:
 
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform", "_as_before")
-@pytest.mark.haproxy_in_soak_only
+@pytest.mark.soak_only
 def test_a_broken_snippet_ends_at_the_first_balancer_and_a_good_one_serves(
     lab: Lab, target: Target, instances: list[str]
 ) -> None:

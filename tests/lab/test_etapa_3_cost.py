@@ -224,6 +224,7 @@ def test_a_thousand_clients_through_a_pooler_beside_as_many_direct_connections(
 
 
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_the_follower_takes_below_one_hundredth_of_a_core(whole_cluster: Cluster) -> None:
     hosts = list(whole_cluster.pools)
 

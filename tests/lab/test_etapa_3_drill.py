@@ -81,6 +81,7 @@ def test_a_killed_postmaster_costs_no_row_and_at_most_5_s_and_the_next_drill_in_
     whole_cluster.wait_until_whole()
 
 
+@pytest.mark.soak_only
 def test_what_misses_its_limit_fails(whole_cluster: Cluster, output: Path) -> None:
     code, said = drill(output, "drill_fault=isolated", "drill_fault_seconds=15", "drill_rto_seconds=0.5", CONFIRMED)
     assert code != 0

@@ -34,7 +34,7 @@ def said_by_gate(cluster: Cluster, node: str, since: float) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("how", STARTS)
+@pytest.mark.parametrize("how", ["systemctl", pytest.param("pg_ctlcluster", marks=pytest.mark.soak_only)])
 def test_it_is_never_writable_and_rejoins_within_a_minute(whole_cluster: Cluster, output: Path, how: str) -> None:
     lab, what = whole_cluster.lab, f"an old primary started with {how}"
     old = whole_cluster.primary()

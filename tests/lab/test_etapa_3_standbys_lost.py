@@ -30,7 +30,7 @@ FAULTS = {"killed": ("kill", "start"), "isolated": ("isolate", "heal")}
 pytestmark = pytest.mark.etapa_3
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", ["killed", pytest.param("isolated", marks=pytest.mark.soak_only)])
 def test_without_one_standby_writes_go_on_and_nobody_is_promoted(
     whole_cluster: Cluster, output: Path, fault: str
 ) -> None:

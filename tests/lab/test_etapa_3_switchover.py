@@ -134,6 +134,7 @@ def test_a_target_that_makes_no_sense_is_refused(whole_cluster: Cluster, target:
     assert whole_cluster.primary() == primary
 
 
+@pytest.mark.soak_only
 def test_a_standby_that_is_away_takes_nothing_over(whole_cluster: Cluster) -> None:
     primary = whole_cluster.primary()
     away = whole_cluster.others(primary)[0]

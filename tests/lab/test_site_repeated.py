@@ -20,6 +20,7 @@ LIMIT_SECONDS = 60
 
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
+@pytest.mark.soak_only
 def test_a_second_run_of_site_changes_nothing() -> None:
     begin = time.monotonic()
     done = playbook("site.yml")
