@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tests.lab.eventually import eventually
+
 
 class Background:
     """Begins at once."""
@@ -27,14 +29,10 @@ class Background:
         if self._trouble:
             raise self._trouble
 
-    def has(self, begun: Callable[[], bool]) -> Callable[[], bool]:
-        """Whether it has come so far, as a question that raises what kept it from that."""
-
-        def asked() -> bool:
-            self.check()
-            return begun()
-
-        return asked
+    def wait_until(self, what: str, begun: Callable[[], bool], *, within: float) -> None:
+        """Wait until it has come so far, in seconds, or raise what kept it from that."""
+        eventually(what, lambda: self._trouble is not None or begun(), within=within)
+        self.check()
 
     def join(self) -> None:
         """Wait for its end, whichever it is."""

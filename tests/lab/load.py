@@ -21,7 +21,6 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.lab.background import Background
-from tests.lab.eventually import eventually
 from tests.lab.target import Target
 
 # A request has failed when it got no 2xx in this time. It is the client's patience and no limit of ours: never widened.
@@ -253,7 +252,7 @@ def running_load(
     load = kind(target, rate, writes_per_second, close_every)
     background = Background("load", load.run)
     try:
-        eventually("the load has begun", background.has(lambda: load.begun), within=30)
+        background.wait_until("the load has begun", lambda: load.begun, within=30)
         yield load
         load.finish(requests)
     except BaseException:

@@ -21,7 +21,7 @@ import pytest
 
 from lab.paths import INVENTORY
 from tests.lab.background import Background
-from tests.lab.eventually import eventually, widened
+from tests.lab.eventually import widened
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
 from tests.lab.load import session_to
@@ -191,7 +191,7 @@ def people_at_work(target: Target) -> Iterator[People]:
     people = People(target)
     background = Background("people", people.run)
     try:
-        eventually("people read and write", background.has(lambda: len(people.seen.reads) > 20), within=60)
+        background.wait_until("people read and write", lambda: len(people.seen.reads) > 20, within=60)
         yield people
     finally:
         people.finish()

@@ -18,7 +18,6 @@ from pathlib import Path
 import aiohttp
 
 from tests.lab.background import Background
-from tests.lab.eventually import eventually
 from tests.lab.load import Failure, session_to
 from tests.lab.target import Target
 
@@ -175,7 +174,7 @@ def running_uploads(
     uploads = Uploads(target, clients, patience_seconds, seed)
     background = Background("uploads", uploads.run)
     try:
-        eventually("uploads have begun", background.has(lambda: uploads.begun), within=30)
+        background.wait_until("uploads have begun", lambda: uploads.begun, within=30)
         yield uploads
         uploads.finish(files)
     except BaseException:
