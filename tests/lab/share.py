@@ -6,7 +6,7 @@ import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.lab.eventually import widened
+from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab
 from tests.lab.measurements import record
 from tests.lab.target import Target
@@ -59,7 +59,17 @@ def assert_nothing_lost(
     assert not hanging(lab)
 
 
-def blames_the_storage(lab: Lab, instance: str) -> bool:
+def wait_until_the_storage_is_blamed(lab: Lab, instances: list[str]) -> None:
+    """Every instance says in time that it is the storage."""
+    eventually(
+        "every instance says that it is the storage",
+        lambda: all(_blames_the_storage(lab, instance) for instance in instances),
+        within=ANSWER_SECONDS,
+        every=1,
+    )
+
+
+def _blames_the_storage(lab: Lab, instance: str) -> bool:
     """Whether the instance is not ready, and says which check it is and why."""
     host, port = instance.rsplit("-", 1)
     address = lab.hosts()[host]["address"]

@@ -14,13 +14,12 @@ from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
 from tests.lab.measurements import record
 from tests.lab.share import (
-    ANSWER_SECONDS,
     BOOT_SECONDS,
     FILES,
     assert_nothing_lost,
-    blames_the_storage,
     processes_of,
     uploading,
+    wait_until_the_storage_is_blamed,
 )
 from tests.lab.target import Target
 
@@ -86,12 +85,7 @@ def test_no_acknowledged_upload_is_lost_when_the_serving_host_loses_its_power(
         (active,) = whole_pair.serving()
         (other,) = set(whole_pair.hosts) - {active}
         lab.verb("kill", active)
-        eventually(
-            "every instance says that it is the storage",
-            lambda: all(blames_the_storage(lab, instance) for instance in instances),
-            within=ANSWER_SECONDS,
-            every=1,
-        )
+        wait_until_the_storage_is_blamed(lab, instances)
         away = len(taken)
         eventually("uploads flow again", lambda: len(taken) > away + FILES // 20, within=BOOT_SECONDS, every=1)
         assert whole_pair.serving() == [other]

@@ -9,13 +9,12 @@ import pytest
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
 from tests.lab.share import (
-    ANSWER_SECONDS,
     BOOT_SECONDS,
     FILES,
     assert_nothing_lost,
-    blames_the_storage,
     processes_of,
     uploading,
+    wait_until_the_storage_is_blamed,
 )
 from tests.lab.target import Target
 
@@ -37,12 +36,7 @@ def test_no_acknowledged_upload_is_lost_and_nobody_has_to_mount_anything_again(
         taken = uploads.result.acknowledged
         eventually("uploads flow", lambda: len(taken) > FILES // 10, within=BOOT_SECONDS, every=1)
         lab.verb("kill", server)
-        eventually(
-            "every instance says that it is the storage",
-            lambda: all(blames_the_storage(lab, instance) for instance in instances),
-            within=ANSWER_SECONDS,
-            every=1,
-        )
+        wait_until_the_storage_is_blamed(lab, instances)
         away = len(taken)
         lab.verb("start", server)
         eventually("uploads flow again", lambda: len(taken) > away + FILES // 20, within=BOOT_SECONDS, every=1)
