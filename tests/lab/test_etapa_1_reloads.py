@@ -10,6 +10,7 @@ from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
 from tests.lab.load import running_load
 from tests.lab.measurements import ENGINE
+from tests.lab.parameters import others_in_soak_only
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
 
@@ -19,7 +20,7 @@ RELOADS = 50
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
-@pytest.mark.parametrize("balancer", ["lb1", pytest.param("lb2", marks=pytest.mark.soak_only)])
+@pytest.mark.parametrize("balancer", others_in_soak_only(["lb1", "lb2"]))
 @pytest.mark.haproxy_in_soak_only
 def test_no_request_fails_in_fifty_reloads(lab: Lab, target: Target, output: Path, balancer: str) -> None:
     lab.make_holder(balancer, target.vip)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.eventually import eventually
 from tests.lab.measurements import MANAGER, record
+from tests.lab.parameters import others_in_soak_only
 from tests.lab.postgres import UNIT, WHOLE_SECONDS, Cluster, wait_until
 
 WATCHED_SECONDS = 5.0
@@ -34,7 +35,7 @@ def said_by_gate(cluster: Cluster, node: str, since: float) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("how", ["systemctl", pytest.param("pg_ctlcluster", marks=pytest.mark.soak_only)])
+@pytest.mark.parametrize("how", others_in_soak_only(STARTS))
 def test_it_is_never_writable_and_rejoins_within_a_minute(whole_cluster: Cluster, output: Path, how: str) -> None:
     lab, what = whole_cluster.lab, f"an old primary started with {how}"
     old = whole_cluster.primary()

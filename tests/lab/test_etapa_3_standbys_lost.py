@@ -13,6 +13,7 @@ import pytest
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import playbook
 from tests.lab.measurements import MANAGER, record
+from tests.lab.parameters import others_in_soak_only
 from tests.lab.postgres import Cluster, wait_until
 from tests.lab.recap import unreached_or_failed
 
@@ -30,7 +31,7 @@ FAULTS = {"killed": ("kill", "start"), "isolated": ("isolate", "heal")}
 pytestmark = pytest.mark.etapa_3
 
 
-@pytest.mark.parametrize("fault", ["killed", pytest.param("isolated", marks=pytest.mark.soak_only)])
+@pytest.mark.parametrize("fault", others_in_soak_only(FAULTS))
 def test_without_one_standby_writes_go_on_and_nobody_is_promoted(
     whole_cluster: Cluster, output: Path, fault: str
 ) -> None:

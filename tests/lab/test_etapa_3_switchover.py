@@ -11,6 +11,7 @@ from tests.lab.eventually import eventually, widened
 from tests.lab.handle import playbook
 from tests.lab.interrupted import killed_at_the_end
 from tests.lab.measurements import MANAGER, record
+from tests.lab.parameters import others_in_soak_only
 from tests.lab.postgres import Cluster, wait_until
 
 STALL_SECONDS = 3.0
@@ -65,7 +66,7 @@ def paused(cluster: Cluster, host: str) -> bool:
     return row["paused"] == "1"
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("linear", marks=pytest.mark.soak_only), "mitogen_linear"])
+@pytest.mark.parametrize("strategy", others_in_soak_only(["mitogen_linear", "linear"]))
 def test_nobody_waits_any_more_when_the_controller_was_lost_in_the_middle(
     whole_cluster: Cluster, output: Path, strategy: str
 ) -> None:
