@@ -9,7 +9,8 @@ _MOST_CHARACTERS = 300
 _PYTEST = re.compile(r"(?m)^(?:FAILED|ERROR) (?=[\w/.-]+\.py).*")
 _ANSIBLE = re.compile(r"(?m)^\[ERROR\]: .*(?:\nOrigin: .*)?|^(?:fatal|failed): \[.*")
 _MOLECULE = re.compile(r"(?m)^(?:CRITICAL|ERROR) .*(?:\n\* .*)*")
-_NODE = re.compile(r"(?m)^not ok \d+ - .*")
+# As node prints it, and as Ansible shows the lines of a command.
+_NODE = re.compile(r"(?m)^\s*(?:- )?['\"]?(not ok \d+ - .*)")
 
 
 def reasons(log: str) -> list[str]:

@@ -26,7 +26,7 @@ OUTPUT = ROOT / "tests" / "output"
 AT_ONCE = 2
 
 # `make soak` asks with 20,000 requests a story.
-_REQUESTS = 5000
+_REQUESTS = 4000
 _TAIL_LINES = 60
 _NEWS_SECONDS = 60
 _GRACE_SECONDS = 10

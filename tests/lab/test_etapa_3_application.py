@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.eventually import eventually
-from tests.lab.load import running_load
+from tests.lab.load import UsersLoad, running_load
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
 from tests.lab.target import Target
@@ -36,7 +36,9 @@ def test_an_application_host_uses_its_own_pooler_and_migrations_pass_it_by(clust
 def test_users_notice_a_failover_as_a_wait(whole_cluster: Cluster, target: Target, output: Path) -> None:
     old, what = whole_cluster.primary(), "the primary's postmaster killed, seen through HTTP"
     process = whole_cluster.postmaster(old)
-    with running_load(target, requests=REQUESTS, rate=200, writes_per_second=10, save_to=output / "load.json") as load:
+    with running_load(
+        target, requests=REQUESTS, rate=200, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
+    ) as load:
         eventually("the load is steady", lambda: load.result.requests > REQUESTS // 5, within=30)
         whole_cluster.lab.on(old, f"kill -9 {process}")
         acknowledged = len(load.result.acknowledged)

@@ -69,7 +69,7 @@ test("keys of a storage come from files too, and show in no fault", () => {
   const reader = new EnvironmentReader(environment);
   assert.deepEqual(readServerConfig(reader).storage.s3, {
     bucket: "uploads", endpoint: "https://s3.example:9000", region: "us-east-1",
-    credentials: { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "hunter2hunter2" },
+    credentials: { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "hunter2hunter2" }, linkSeconds: 0,
   });
   assert.deepEqual(reader.faults, []);
   // Both shapes that Azure shows are taken as they are by its own kit.
