@@ -76,6 +76,7 @@ def write(topology: Topology) -> None:
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "ansible_ssh_private_key_file": options[1],
                 "ansible_ssh_common_args": " ".join(options[2:]),
+                "lab_app_ports": [3001, 3002],
                 **topology.variables,
                 "lab_vip": topology.vip,
                 "lab_gateway": topology.gateway,

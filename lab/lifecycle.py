@@ -66,6 +66,8 @@ def up(name: str, fresh: bool = False) -> None:
     saved.layers |= first_layers(wanted, trees, saved.layers, anew)
     saved.topology = wanted.name
     saved.save()
+    # Before the hosts boot: where one does not, a playbook goes to these hosts and not to those of the topology before.
+    inventory.write(wanted)
     network.apply(saved.faults)
     if fresh:
         _wipe(off, hosts, saved)
@@ -73,7 +75,6 @@ def up(name: str, fresh: bool = False) -> None:
     for machine in hosts:
         if machine not in off and machine.state() == "running":
             machine.learn_names()
-    inventory.write(wanted)
 
 
 def surplus_hosts(present: Topology, wanted: Topology) -> list[Driver]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.lab import measurements
 from tests.lab.edge import instances_that_answer
@@ -116,8 +115,7 @@ def target(lab: Lab) -> Target:
 @pytest.fixture(scope="session")
 def instances(lab: Lab) -> list[str]:
     """The names of all instances, as the inventory has them."""
-    ports = yaml.safe_load((ROOT / "inventories/lab/group_vars/app_servers.yml").read_text())["app_ports"]
-    return [f"{host}-{port}" for host in lab.group("app_servers") for port in ports]
+    return [f"{host}-{port}" for host in lab.group("app_servers") for port in lab.variables()["lab_app_ports"]]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lab.paths import INVENTORY
 from tests.lab.eventually import eventually
 from tests.lab.target import Target
 
@@ -42,6 +43,11 @@ class Lab:
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         return {host["name"]: host for host in json.loads(self.verb("status", "--json").stdout)["hosts"]}
+
+    def variables(self) -> dict[str, Any]:
+        """What the inventory says for all hosts."""
+        found: dict[str, Any] = yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["vars"]
+        return found
 
     def group(self, name: str) -> list[str]:
         return [host for host, facts in self.hosts().items() if name in facts["groups"]]

@@ -247,6 +247,8 @@ def test_a_value_that_a_role_does_not_know_is_refused_by_the_role(
     assert "value of load_balancer_method must be one of: round_robin, least_conn, got: fastest" in message
 
 
+# A release that never becomes ready is always tried, by deploy_app.yml.
+@pytest.mark.soak_only
 def test_an_application_that_never_becomes_ready_stops_at_its_first_instance(
     lab: Lab, target: Target, instances: list[str]
 ) -> None:

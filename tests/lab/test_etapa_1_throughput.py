@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.lab import measurements
 from tests.lab.bare_hop import bare_hops
 from tests.lab.eventually import lasting
 from tests.lab.h2load import Way, latencies, most_per_second
-from tests.lab.handle import ROOT, Lab, playbook
+from tests.lab.handle import Lab, playbook
 from tests.lab.measurements import record
 from tests.lab.target import Target
 
@@ -45,10 +44,9 @@ def _engine_back(whole_platform: None) -> Iterator[None]:
 
 def instances(lab: Lab) -> list[str]:
     """Where each instance listens, `address:port`."""
-    ports = yaml.safe_load((ROOT / "inventories/lab/group_vars/app_servers.yml").read_text())["app_ports"]
     hosts = lab.hosts()
     addresses = [hosts[host]["address"] for host in lab.group("app_servers")]
-    return [f"{address}:{port}" for address in addresses for port in ports]
+    return [f"{address}:{port}" for address in addresses for port in lab.variables()["lab_app_ports"]]
 
 
 def plain(name: str, places: list[str]) -> Way:

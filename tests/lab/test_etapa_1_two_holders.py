@@ -13,6 +13,7 @@ from tests.lab.handle import Lab
 from tests.lab.load import running_load
 from tests.lab.measurements import record
 from tests.lab.outage import probing
+from tests.lab.parameters import others_in_soak_only
 from tests.lab.persistent_load import PersistentLoad
 from tests.lab.target import Target
 from tests.lab.unnoticed import REQUESTS, assert_nobody_noticed
@@ -47,7 +48,7 @@ def errors(lab: Lab, host: str, since: float) -> list[tuple[float, str]]:
 @pytest.mark.either_engine
 @pytest.mark.usefixtures("whole_platform")
 @pytest.mark.soak(runs=3)
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", others_in_soak_only(FAULTS))
 @pytest.mark.haproxy_in_soak_only
 def test_two_holders_are_seen_at_once_and_clients_are_served(lab: Lab, target: Target, output: Path, name: str) -> None:
     begin_fault, end_fault, what = FAULTS[name]

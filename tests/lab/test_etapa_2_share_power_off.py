@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from lab.paths import INVENTORY
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
 from tests.lab.measurements import record
@@ -41,8 +39,7 @@ class Pair:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        variables = yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["vars"]
-        self._command = _SERVES.format(address=variables["shared_storage_address"])
+        self._command = _SERVES.format(address=lab.variables()["shared_storage_address"])
         self.hosts = lab.group("storage_servers")
         self.looks: list[list[str]] = []
 

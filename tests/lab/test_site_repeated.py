@@ -45,6 +45,8 @@ def _as_before() -> Iterator[None]:
     assert playbook("etapa_1_load_balancer.yml", "--limit", "load_balancers").returncode == 0
 
 
+# A killed run is always made good by deploy_app.yml and by etapa 3.
+@pytest.mark.soak_only
 @pytest.mark.usefixtures("whole_platform", "_as_before")
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab) -> None:
     """Killed just after it changed nginx's configuration: the next run finds the file as it should be, and yet loads it."""

@@ -8,9 +8,9 @@ SHARE = "/srv/uploads"
 
 
 def test_every_instance_uses_the_share_and_is_ready(host):
-    address = host.ansible.get_variables()["ansible_host"]
-    for port in (3001, 3002):
-        said = json.loads(host.check_output(f"curl --silent http://{address}:{port}/health/ready"))
+    variables = host.ansible.get_variables()
+    for port in variables["lab_app_ports"]:
+        said = json.loads(host.check_output(f"curl --silent http://{variables['ansible_host']}:{port}/health/ready"))
         assert said["status"] == "ready", said
         assert said["checks"]["storage"]["ok"] is True
     told = host.file("/etc/tenant-app/environment").content_string.replace('"', "")

@@ -23,7 +23,9 @@ fatal: [web1]: FAILED! => {"changed": false}
             id="pytest's summary",
         ),
         pytest.param("ok 1 - a\nnot ok 2 - b\n", ["not ok 2 - b"], id="node"),
-        pytest.param(f"    - ok 1 - a\n    - not ok 2 - b\n{ANSIBLE}", ["not ok 2 - b"], id="node, as Ansible shows it"),
+        pytest.param(
+            f"    - ok 1 - a\n    - not ok 2 - b\n{ANSIBLE}", ["not ok 2 - b"], id="node, as Ansible shows it"
+        ),
         pytest.param(
             ANSIBLE,
             [
