@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab
@@ -63,21 +64,30 @@ def wait_until_the_storage_is_blamed(lab: Lab, instances: list[str]) -> None:
     """Every instance says in time that it is the storage."""
     eventually(
         "every instance says that it is the storage",
-        lambda: all(_blames_the_storage(lab, instance) for instance in instances),
+        lambda: all(blames_the_storage(lab, instance) for instance in instances),
         within=ANSWER_SECONDS,
         every=1,
     )
 
 
-def _blames_the_storage(lab: Lab, instance: str) -> bool:
+def blames_the_storage(lab: Lab, instance: str) -> bool:
     """Whether the instance is not ready, and says which check it is and why."""
+    said = _readiness(lab, instance)
+    return said.get("status") != "ready" and bool(said.get("checks", {}).get("storage", {}).get("reason"))
+
+
+def is_ready(lab: Lab, instance: str) -> bool:
+    return bool(_readiness(lab, instance).get("status") == "ready")
+
+
+def _readiness(lab: Lab, instance: str) -> dict[str, Any]:
+    """What the instance says of itself, nothing where it does not answer."""
     host, port = instance.rsplit("-", 1)
     address = lab.hosts()[host]["address"]
-    said = json.loads(
+    said: dict[str, Any] = json.loads(
         lab.on(host, f"curl --silent --max-time 5 http://{address}:{port}/health/ready", check=False) or "{}"
     )
-    checks = said.get("checks", {})
-    return said.get("status") != "ready" and bool(checks.get("storage", {}).get("reason"))
+    return said
 
 
 def processes_of(lab: Lab) -> dict[str, str]:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.handle import Lab, playbook
-from tests.lab.recap import changed_hosts
+from tests.lab.handle import Lab
+from tests.lab.told import told
 
 pytestmark = [pytest.mark.etapa_2, pytest.mark.usefixtures("whole_platform")]
 
 HOST = "app1"
 # Beyond the 15 minutes that S3 allows.
 SKEW_SECONDS = 1_200
-
-
-def told(name: str, variables: dict[str, str]) -> str:
-    """What a run that has to fail, and to change nothing, says; in one line."""
-    run = playbook(name, "--extra-vars", json.dumps(variables))
-    assert run.returncode != 0, run.stdout[-3000:]
-    assert not changed_hosts(run.stdout), run.stdout[-3000:]
-    return " ".join(run.stdout.split())
 
 
 @pytest.mark.topology("object_storage")
