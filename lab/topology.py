@@ -111,6 +111,7 @@ def _build(name: str, data: dict[str, Any], base: Topology | None) -> Topology:
         {key: getattr(base, key) for key in ("bridge", "network", "vip", "server_name", "variables")} if base else {}
     )
     values = inherited | data
+    values["variables"] = inherited.get("variables", {}) | data.get("variables", {})
     if "network" in data:
         values["network"] = ipaddress.IPv4Network(data["network"])
     try:
