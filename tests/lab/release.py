@@ -6,17 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
-import yaml
-
-from tests.lab.handle import ROOT
+from tests.lab.handle import Lab
 
 _BROKEN = 'console.error("this release was broken on purpose"); process.exit(1);\n'
 
 
 def first() -> Path:
     """The release that the inventory names."""
-    inventory = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())
-    return Path(inventory["all"]["vars"]["lab_app_release_file"])
+    return Path(Lab().variables()["lab_app_release_file"])
 
 
 def another(folder: Path, name: str, *, broken: bool = False) -> Path:

@@ -64,20 +64,25 @@ def wait_until_the_storage_is_blamed(lab: Lab, instances: list[str]) -> None:
     """Every instance says in time that it is the storage."""
     eventually(
         "every instance says that it is the storage",
-        lambda: all(blames_the_storage(lab, instance) for instance in instances),
+        lambda: all(_blames_the_storage(lab, instance) for instance in instances),
         within=ANSWER_SECONDS,
         every=1,
     )
 
 
-def blames_the_storage(lab: Lab, instance: str) -> bool:
+def wait_until_all_are_ready(lab: Lab, instances: list[str]) -> None:
+    eventually(
+        "every instance is ready",
+        lambda: all(_readiness(lab, instance).get("status") == "ready" for instance in instances),
+        within=ANSWER_SECONDS,
+        every=1,
+    )
+
+
+def _blames_the_storage(lab: Lab, instance: str) -> bool:
     """Whether the instance is not ready, and says which check it is and why."""
     said = _readiness(lab, instance)
     return said.get("status") != "ready" and bool(said.get("checks", {}).get("storage", {}).get("reason"))
-
-
-def is_ready(lab: Lab, instance: str) -> bool:
-    return bool(_readiness(lab, instance).get("status") == "ready")
 
 
 def _readiness(lab: Lab, instance: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
-from tests.lab.share import ANSWER_SECONDS, blames_the_storage, is_ready
+from tests.lab.share import wait_until_all_are_ready, wait_until_the_storage_is_blamed
 from tests.lab.target import Target
 from tests.lab.told import told
 from tests.lab.uploads import running_uploads
@@ -61,12 +60,7 @@ def broken(lab: Lab, instances: list[str], request: pytest.FixtureRequest) -> It
     yield fault
     lab.on(server, fault.end)
     assert lab.on(server, f"stat --format '%U:%G %a' {DIRECTORY}") == before
-    eventually(
-        "every instance is ready again",
-        lambda: all(is_ready(lab, instance) for instance in instances),
-        within=ANSWER_SECONDS,
-        every=1,
-    )
+    wait_until_all_are_ready(lab, instances)
 
 
 def _serves(lab: Lab, host: str) -> bool:
@@ -77,12 +71,7 @@ def _serves(lab: Lab, host: str) -> bool:
 def test_it_is_named_and_no_upload_is_acknowledged(
     lab: Lab, target: Target, instances: list[str], output: Path, broken: Fault
 ) -> None:
-    eventually(
-        "every instance says that it is the storage",
-        lambda: all(blames_the_storage(lab, instance) for instance in instances),
-        within=ANSWER_SECONDS,
-        every=1,
-    )
+    wait_until_the_storage_is_blamed(lab, instances)
     with running_uploads(target, files=FILES, clients=2, patience_seconds=0, save_to=output / "uploads.json") as tried:
         pass
     assert not tried.result.acknowledged
@@ -91,9 +80,9 @@ def test_it_is_named_and_no_upload_is_acknowledged(
     assert broken.said in told("verify.yml", {})
 
 
-def test_a_wrong_password_is_named_before_the_application_is_told_anything(lab: Lab) -> None:
-    if lab.variables()["shared_storage_backend"] != "smb":
-        pytest.skip("NFS has certificates and no password")
+# NFS has certificates and no password.
+@pytest.mark.topology("smb_storage")
+def test_a_wrong_password_is_named_before_the_application_is_told_anything() -> None:
     run = playbook("etapa_2_shared_storage.yml", "--limit", "app_servers", "--extra-vars", "secret_smb_password=wrong")
     assert run.returncode != 0
     assert "password" in " ".join(run.stdout.split())
