@@ -84,7 +84,8 @@ export function readStorageConfig(env: EnvironmentReader): StorageConfig {
     allowedRoots: env.list("STORAGE_ALLOWED_ROOTS", ["/srv", "/mnt"], isAbsolute, "set absolute paths, separated by commas"),
     s3: wants("s3", "STORAGE_S3_BUCKET") ? readS3Config(env) : undefined,
     azureBlob: wants("azure_blob", "STORAGE_AZURE_CONTAINER") ? readAzureBlobConfig(env) : undefined,
-    requestTimeoutMs: env.integer("STORAGE_REQUEST_TIMEOUT_MS", 10_000, 1_000, 600_000),
+    // Half of it for each of two tries: MinIO without a node that has just lost its power answers after some 7 s, and a shorter try fails what was about to be stored.
+    requestTimeoutMs: env.integer("STORAGE_REQUEST_TIMEOUT_MS", 25_000, 1_000, 600_000),
   };
 }
 
