@@ -239,7 +239,7 @@ class Acts:
         for slot in self.lost_slots():
             node.say(
                 f"slot {slot}",
-                f"Slot {slot} has lost its WAL and is made anew; its standby will be copied afresh",
+                f"Slot {slot} has lost its WAL and is made anew; a standby will be copied afresh, an archive may have a gap",
                 WARNING,
             )
             postgres.server.drop_slot(slot, _SQL_SECONDS)
@@ -269,11 +269,11 @@ class Acts:
     def missing_slots(self) -> t.List[str]:
         status = self._node.here.observer.look.status
         present = {slot.name for slot in status.slots} if status else set()
-        return sorted({slot_name(name) for name in self._others} - present) if status else []
+        return sorted(self._slots(self._others) - present) if status else []
 
     def lost_slots(self) -> t.List[str]:
         status = self._node.here.observer.look.status
-        ours = {slot_name(name) for name in self._others}
+        ours = self._slots(self._others)
         return (
             [slot.name for slot in status.slots if slot.lost and slot.name in ours and not slot.active]
             if status
@@ -282,8 +282,11 @@ class Acts:
 
     def orphan_slots(self) -> t.List[str]:
         status = self._node.here.observer.look.status
-        ours = {slot_name(name) for name in self._node.config.data_nodes}
+        ours = self._slots(self._node.config.data_nodes)
         return [slot.name for slot in status.slots if slot.name in ours and not slot.active] if status else []
+
+    def _slots(self, nodes: t.Iterable[str]) -> t.Set[str]:
+        return {slot_name(name) for name in nodes} | set(self._node.config.extra_slots)
 
     def _set_upstream(self, conninfo: str, slot: str, limit_seconds: float) -> None:
         postgres = self._node.here

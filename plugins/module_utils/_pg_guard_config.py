@@ -63,6 +63,8 @@ class Config(t.NamedTuple):
     automatic: bool
     continue_alone: bool
     catalogue_database: t.Optional[str]
+    # Of others than standbys, such as what receives WAL for an archive: a new primary has them before anybody asks.
+    extra_slots: t.Sequence[str] = ()
 
     @property
     def addresses(self) -> t.Dict[str, str]:
@@ -102,6 +104,10 @@ def config_from(text: str) -> Config:
     slots = [slot_name(node) for node in config.data_nodes]
     if len(set(slots)) != len(slots):
         raise ValueError(f"two nodes would share a replication slot: {', '.join(slots)}")
+    if set(slots) & set(config.extra_slots):
+        raise ValueError(
+            f"extra_slots has a node's own slot: {', '.join(sorted(set(slots) & set(config.extra_slots)))}"
+        )
     return config
 
 

@@ -119,6 +119,10 @@ CHECKS: t.Dict[str, Words] = {
         "Qualquer um dos dois servidores de storage pode falhar, e o outro assume",
         "Corrija o que a mensagem nomeia antes da próxima falha; `crm_mon -1rf` e `cat /proc/drbd` mostram o par.",
     ),
+    "postgresql_backup_restorable": Words(
+        "O banco pode ser restaurado até agora, e um backup restaurado provou isso há pouco",
+        "Leia `escala-pg-backup status` e o journal de escala-pg-backup no host de backup; depois rode playbooks/drill_restore.yml.",
+    ),
     "postgresql_nodes_answer": Words(
         "Cada nó de dados do banco responde por TLS, com um certificado do seu nome",
         "Traga o nó de volta, ou corrija o que a mensagem nomeia (senha, certificado, rede).",

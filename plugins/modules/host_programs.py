@@ -49,7 +49,12 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_follow_service, _pg_guard, _pgbouncer_trial
+from ansible_collections.escala.ha.plugins.module_utils import (
+    _pg_backup,
+    _pg_follow_service,
+    _pg_guard,
+    _pgbouncer_trial,
+)
 from ansible_collections.escala.ha.plugins.module_utils._host_programs import Library, sources
 
 
@@ -57,7 +62,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={"directory": {"type": "path", "default": "/usr/lib/escala"}}, supports_check_mode=True
     )
-    library = Library(module.params["directory"], sources([_pg_guard, _pg_follow_service, _pgbouncer_trial]))
+    library = Library(
+        module.params["directory"], sources([_pg_guard, _pg_follow_service, _pgbouncer_trial, _pg_backup])
+    )
     try:
         written, removed = library.differences()
         if not module.check_mode:

@@ -1,0 +1,273 @@
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base backups: made from a standby where there is one, verified before they are kept, and kept with a record that comes last."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal, chunks_of, stored
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import History, history_timeline, parse_history
+from ansible_collections.escala.ha.plugins.module_utils._wal_archive import (
+    Archive,
+    Backup,
+    Kept,
+    backup_of,
+    retention,
+    segment_of,
+)
+
+FOLDER = "backups"
+RECORD = "backup.json"
+_MANIFEST = "backup_manifest"
+_BASE = "base.tar"
+_SAID = 400
+
+
+class Record(t.NamedTuple):
+    """What is remembered of a backup, beside its manifest."""
+
+    name: str
+    parent: t.Optional[str]
+    started_at: float
+    stopped_at: float
+    system_identifier: int
+    version: int
+    segment_bytes: int
+    # PostgreSQL's own list of the WAL that it needs.
+    wal_ranges: t.List[t.Dict[str, t.Any]]
+    # What it takes as it is kept, and as files.
+    stored_bytes: int
+    plain_bytes: int
+    base: str
+    base_sha256: str
+    manifest: str
+
+    def backup(self) -> Backup:
+        return backup_of(self.name, {"WAL-Ranges": self.wal_ranges}, self.stopped_at, self.parent)
+
+
+class Backups:
+    """The backups in a store."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._store = config.store
+        self._seal = config.seal
+
+    def records(self) -> t.Tuple[t.Dict[str, Record], t.List[str]]:
+        """The whole ones by name, and what is wrong with others, in words."""
+        found, faults = {}, []
+        for name in self._store.folders(FOLDER):
+            record = self._record(name)
+            if isinstance(record, str):
+                faults.append(record)
+            else:
+                found[name] = record
+        return found, faults
+
+    def _record(self, name: str) -> t.Union[Record, str]:
+        entries = self._store.names(f"{FOLDER}/{name}")
+        if RECORD not in entries:
+            return f"backup {name} was not finished, and the next one removes it"
+        try:
+            with self.fetched(f"{FOLDER}/{name}/{RECORD}") as file, open(file, encoding="utf-8") as text:
+                record = Record(**json.load(text))
+            record.backup()
+        except (BackupError, OSError, TypeError, ValueError) as error:
+            return f"backup {name} has no usable record: {error}"
+        kept = entries.get(record.base)
+        if kept is None or record.manifest not in entries:
+            return f"backup {name} lacks {record.base if kept is None else record.manifest}"
+        if kept.size_bytes != record.stored_bytes:
+            return f"backup {name} is cut off: {record.base} has {kept.size_bytes} bytes and not {record.stored_bytes}"
+        return record
+
+    @contextlib.contextmanager
+    def fetched(self, key: str) -> t.Iterator[str]:
+        """An object as a file, for as long as it is needed."""
+        with tempfile.TemporaryDirectory(dir=self._config.work_directory, prefix="fetch-") as work:
+            file = os.path.join(work, os.path.basename(key))
+            self._store.get(key, file)
+            yield file
+
+    def make(self, now: float, full: bool = False) -> Record:
+        """Make one, verify it and keep it; raises BackupError, and leaves nothing that could be taken for a backup."""
+        records, _faults = self.records()
+        parent = None if full else _parent_of(records, self._config.incrementals)
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        if name in records:
+            raise BackupError(f"backup {name} is there already; a second later there is another name")
+        with tempfile.TemporaryDirectory(dir=self._config.work_directory, prefix="base-") as work:
+            data = os.path.join(work, "data")
+            manifest_of_parent = []
+            if parent is not None:
+                file = os.path.join(work, _MANIFEST)
+                self._open_to_file(f"{FOLDER}/{parent}/{records[parent].manifest}", file)
+                manifest_of_parent = [f"--incremental={file}"]
+            self._copy(data, manifest_of_parent)
+            self._run(["pg_verifybackup", "--quiet", data])
+            with open(os.path.join(data, _MANIFEST), encoding="utf-8") as text:
+                manifest = json.load(text)
+            return self._keep(name, parent, now, data, manifest, control_of(self._config, data), work)
+
+    def _copy(self, data: str, more: t.Sequence[str]) -> None:
+        config = self._config
+        rate = [f"--max-rate={config.max_rate_kib}"] if config.max_rate_kib else []
+        from_standby = f"{config.conninfo} target_session_attrs=prefer-standby application_name=escala_backup"
+        what = ["--pgdata", data, "--format=plain", "--wal-method=stream", "--checkpoint=fast", "--no-password"]
+        self._run(["pg_basebackup", "--dbname", from_standby, *what, *rate, *more])
+
+    def _keep(
+        self,
+        name: str,
+        parent: t.Optional[str],
+        started_at: float,
+        data: str,
+        manifest: t.Mapping[str, t.Any],
+        control: t.Mapping[str, str],
+        work: str,
+    ) -> Record:
+        ending = self._seal.ending
+        base, listed = f"{_BASE}{ending}", f"{_MANIFEST}{ending}"
+        with open(os.path.join(data, _MANIFEST), "rb") as content:
+            self._seal.close(chunks_of(content), os.path.join(work, listed))
+        plain_bytes = 0
+        tar = ["tar", "--create", "--file=-", "--directory", data, "."]
+        with subprocess.Popen(tar, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            digest = self._seal.close(chunks_of(t.cast(t.IO[bytes], running.stdout)), os.path.join(work, base))
+            said = t.cast(t.IO[bytes], running.stderr).read().decode("utf-8", "replace")
+        if running.returncode:
+            raise BackupError(f"backup {name} could not be packed: {said.strip()[-_SAID:]}")
+        for folder, _folders, files in os.walk(data):
+            plain_bytes += sum(os.lstat(os.path.join(folder, file)).st_size for file in files)
+        record = Record(
+            name=name,
+            parent=parent,
+            started_at=started_at,
+            stopped_at=time.time(),
+            system_identifier=int(control["Database system identifier"]),
+            version=self._config.version,
+            segment_bytes=int(control["Bytes per WAL segment"]),
+            wal_ranges=list(manifest["WAL-Ranges"]),
+            stored_bytes=os.path.getsize(os.path.join(work, base)),
+            plain_bytes=plain_bytes,
+            base=base,
+            base_sha256=digest,
+            manifest=listed,
+        )
+        with open(os.path.join(work, RECORD), "w", encoding="utf-8") as text:
+            json.dump(record._asdict(), text, indent=1)
+        # Last comes what makes it a backup.
+        for file in (base, listed, RECORD):
+            self._store.put(f"{FOLDER}/{name}/{file}", os.path.join(work, file))
+        return record
+
+    def unpack(self, record: Record, directory: str) -> None:
+        """A backup's files into a directory, which is made; raises BackupError where they are not what was kept."""
+        os.mkdir(directory, 0o700)
+        digest = hashlib.sha256()
+        with self.fetched(f"{FOLDER}/{record.name}/{record.base}") as file, self._seal.open(file) as content:
+            tar = ["tar", "--extract", "--file=-", "--directory", directory, "--same-permissions"]
+            with subprocess.Popen(tar, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+                with contextlib.suppress(BrokenPipeError):
+                    for chunk in iter(lambda: content.read(CHUNK_BYTES), b""):
+                        digest.update(chunk)
+                        t.cast(t.IO[bytes], running.stdin).write(chunk)
+                with contextlib.suppress(BrokenPipeError):
+                    t.cast(t.IO[bytes], running.stdin).close()
+                said = t.cast(t.IO[bytes], running.stderr).read().decode("utf-8", "replace")
+        if running.returncode:
+            raise BackupError(f"backup {record.name} cannot be unpacked: {said.strip()[-_SAID:]}")
+        if digest.hexdigest() != record.base_sha256:
+            raise BackupError(f"backup {record.name} is damaged: {record.base} is not what was kept")
+
+    def expire(self, now: float) -> Kept:
+        """Remove what the retention lets go, backups first and then the WAL that no backup needs any more."""
+        config = self._config
+        records, _faults = self.records()
+        archive = Archive([], {}, [record.backup() for record in records.values()], _segment_bytes(records))
+        kept = retention(archive, set(records), now, config.keep_full, config.keep_seconds)
+        for name in self._store.folders(FOLDER):
+            unfinished = name not in records and any(other > name for other in records)
+            if name in kept.expired or unfinished:
+                # Without its record it is none, should this be broken off.
+                self._store.remove(f"{FOLDER}/{name}/{RECORD}")
+                self._store.remove(f"{FOLDER}/{name}")
+        if kept.first_segment is not None:
+            self._expire_wal(kept.first_segment, archive.segment_bytes)
+        return kept
+
+    def _expire_wal(self, first_segment: int, segment_bytes: int) -> None:
+        for folder in self._store.folders("wal"):
+            for name, kept in stored(self._store.names(f"wal/{folder}")).items():
+                segment = segment_of(name.split(".", maxsplit=1)[0], segment_bytes)
+                if history_timeline(name) is None and segment and segment.number < first_segment:
+                    for kept_as in kept.values():
+                        self._store.remove(f"wal/{folder}/{kept_as}")
+
+    def histories(self, wal: Wal) -> t.Dict[int, History]:
+        """What the archived histories say; raises BackupError for one that is damaged."""
+        found = {}
+        for name in wal.listing():
+            timeline = history_timeline(name)
+            if timeline is not None:
+                out = io.BytesIO()
+                wal.get(name, out)
+                found[timeline] = parse_history(out.getvalue().decode("utf-8", "replace"))
+        return found
+
+    def _open_to_file(self, key: str, file: str) -> None:
+        with self.fetched(key) as kept, self._seal.open(kept) as content, open(file, "xb") as out:
+            shutil.copyfileobj(content, out, CHUNK_BYTES)
+
+    def _run(self, command: t.Sequence[str]) -> None:
+        done = subprocess.run(
+            [self._config.program(command[0]), *command[1:]], capture_output=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise BackupError(f"{command[0]} failed ({done.returncode}): {said[-_SAID:] or 'it said nothing'}")
+
+
+def _segment_bytes(records: t.Mapping[str, Record]) -> int:
+    return max((record.segment_bytes for record in records.values()), default=1 << 24)
+
+
+def _parent_of(records: t.Mapping[str, Record], incrementals: int) -> t.Optional[str]:
+    """The newest backup, for one that builds on it, unless a full one is due."""
+    if not records or not incrementals:
+        return None
+    archive = Archive([], {}, [record.backup() for record in records.values()])
+    newest = max(records.values(), key=lambda one: one.stopped_at)
+    try:
+        chain = archive.chain(archive.backups[newest.name])
+    except ValueError:
+        return None
+    return newest.name if len(chain) <= incrementals else None
+
+
+def control_of(config: Config, data: str) -> t.Dict[str, str]:
+    """What pg_controldata says of a data directory."""
+    done = subprocess.run(
+        [config.program("pg_controldata"), data],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    if done.returncode:
+        raise BackupError(f"{data} has no usable control data: {done.stderr.decode('utf-8', 'replace').strip()}")
+    pairs = (line.partition(":") for line in done.stdout.decode("utf-8", "replace").splitlines())
+    return {name.strip(): value.strip() for name, _colon, value in pairs}
