@@ -20,8 +20,9 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config, read_config
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import Drill
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import Drill, lines
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_receive import Receiver
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_recover import recover, stream
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import Restore, moment, target_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_status import (
     REPORT,
@@ -39,7 +40,7 @@ _BAD_CONFIGURATION = 78
 # From above 125 PostgreSQL takes the end of its restore_command for a fault; below that for the end of the archive, at which it would go on as a server.
 _ABORT_RECOVERY = 150
 # What a data node may ask for over ssh, and nothing else: none of it removes or replaces anything.
-_GATE = ("push", "fetch", "has")
+_GATE = ("push", "fetch", "has", "restored")
 
 
 def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
@@ -112,9 +113,15 @@ def _plan(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
-def _unpack(config: Config, options: argparse.Namespace) -> int:
-    restore = Restore(config)
-    restore.unpack(restore.plan(target_of(options.to)), options.directory)
+def _restore(config: Config, options: argparse.Namespace) -> int:
+    with _alone(config, "restore"):
+        said = recover(config, target_of(options.to), _fetch_command(options))
+    sys.stdout.write(json.dumps(said) + "\n")
+    return 0
+
+
+def _restored(config: Config, _options: argparse.Namespace) -> int:
+    stream(config, sys.stdout.fileno())
     return 0
 
 
@@ -122,6 +129,7 @@ def _drill(config: Config, options: argparse.Namespace) -> int:
     with _alone(config, "drill"):
         report = Drill(config, _fetch_command(options)).run()
         said = {**report._asdict(), "checks": [check._asdict() for check in report.checks]}
+        said["lines"] = lines(report)
         said["passed_at"] = report.started_at if report.passed else _last_passed(config)
         draft = config.work(f".{REPORT}")
         with open(draft, "w", encoding="utf-8") as file:
@@ -177,7 +185,8 @@ _VERBS: t.Dict[str, t.Callable[[Config, argparse.Namespace], int]] = {
     "has": _has,
     "base": _base,
     "plan": _plan,
-    "unpack": _unpack,
+    "restore": _restore,
+    "restored": _restored,
     "drill": _drill,
     "receive": _receive,
     "status": _status,
@@ -201,12 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     for verb, what in (
         ("plan", "say what a restore would take and reach"),
-        ("unpack", "put a backup's files together"),
+        ("restore", "recover into the work directory"),
     ):
         parsed = verbs.add_parser(verb, help=what)
         parsed.add_argument("--to", default="latest", help="latest, a time with its zone, lsn:0/5000000 or point:NAME")
-        if verb == "unpack":
-            parsed.add_argument("directory")
+    verbs.add_parser("restored", help="write what was restored as a tar archive").add_argument(
+        "name", help="always data"
+    )
     verbs.add_parser("drill", help="restore the newest backup with all WAL, look at it, and throw it away")
     verbs.add_parser("receive", help="receive WAL as it is written, until the connection ends")
     verbs.add_parser(

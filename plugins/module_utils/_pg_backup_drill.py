@@ -61,6 +61,21 @@ class Report(t.NamedTuple):
     why: str
 
 
+def lines(report: Report) -> t.List[str]:
+    """What a person reads of it."""
+    said = [f"{'ok    ' if check.passed else 'FAILED'} {check.name}: {check.said}" for check in report.checks]
+    took = (
+        "" if report.rto_seconds is None else f" A server that takes writes was there after {report.rto_seconds:.1f} s"
+    )
+    lost = (
+        ""
+        if report.rpo_seconds is None
+        else f", and what was written in the last {report.rpo_seconds:.1f} s is not there"
+    )
+    verdict = f"passed: backup {report.backup} can be restored." if report.passed else f"FAILED: {report.why}."
+    return [*said, f"{verdict}{took}{lost}{'.' if took else ''}"]
+
+
 class Tokens:
     """Rows that a primary acknowledges until the moment at which the drill has it lost."""
 

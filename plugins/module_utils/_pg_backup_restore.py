@@ -165,9 +165,9 @@ class Restore:
             if one and one.number * archive.segment_bytes == reach.until_lsn and one.timeline == archive.newest_timeline
         ]
         until = max([until, *(written[name] for name in tail)])
-        if target.time is not None and target.time > until and reach.gap is not None:
+        if target.time is not None and target.time > until:
             raise BackupError(
-                f"{moment(target.time)} cannot be reached: {reach.why}, and what is there ends at {moment(until)}"
+                f"{moment(target.time)} cannot be reached: what is there ends at {moment(until)}, where {reach.why}; `latest` reaches that"
             )
         line = archive.line(archive.newest_timeline)
         numbers = range(backup.start_lsn // archive.segment_bytes, (backup.stop_lsn - 1) // archive.segment_bytes + 1)
