@@ -136,10 +136,6 @@ class Drill:
             data = os.path.join(work, "data")
             self._restore.unpack(plan, data)
             self._note("backup", f"{backup} is whole by its manifest, with {len(plan.chain) - 1} that it builds on")
-            self._restore.read_own_wal(plan)
-            self._note(
-                "wal", f"what the archive has of the backup's own WAL is as it was archived: {', '.join(plan.own)}"
-            )
             instance = Instance(self._config, data, recovery_settings(Target(), self._fetch_command))
             with instance:
                 instance.wait_until_recovered(_RECOVERY_SECONDS)

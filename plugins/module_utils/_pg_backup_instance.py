@@ -111,8 +111,10 @@ class Instance:
     def last_words(self) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as log:
             lines = [line.strip() for line in log if line.strip()]
-        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
-        return (fatal or lines or ["it said nothing"])[-1][-_SAID:]
+        # What fetches WAL says why it ended the recovery; PostgreSQL only that it did.
+        telling = [line for line in lines if line.startswith("fetch: ")][-1:]
+        telling += [line for line in lines if "FATAL" in line or "PANIC" in line][-1:]
+        return "; ".join(telling or lines[-1:] or ["it said nothing"])[-_SAID:]
 
     def ask(self, database: str, question: str) -> str:
         """What a query says, as psql prints it without alignment; raises BackupError with the server's words."""

@@ -42,7 +42,6 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
     restore = Restore(config)
     try:
         plan = restore.plan(target)
-        restore.read_own_wal(plan)
         restore.unpack(plan, data)
         with Instance(config, data, recovery_settings(target, fetch_command)) as instance:
             instance.wait_until_recovered(_LIMIT_SECONDS)

@@ -26,7 +26,6 @@ from ansible_collections.escala.ha.plugins.module_utils._wal_archive import (
     Archive,
     Reach,
     is_archived,
-    on_line,
     partial_of,
     segment_of,
 )
@@ -99,8 +98,6 @@ class Plan(t.NamedTuple):
     until_time: float
     # What is not in the archive yet, and is taken from what is being received.
     received: t.List[str]
-    # The backup's own WAL, of which the archive has to have its copy.
-    own: t.List[str]
 
 
 class Restore:
@@ -162,23 +159,16 @@ class Restore:
             name
             for name in written
             for one in [partial_of(name, archive.segment_bytes)]
-            if one and one.number * archive.segment_bytes == reach.until_lsn and one.timeline == archive.newest_timeline
+            if one
+            and one.number == reach.until_lsn // archive.segment_bytes
+            and one.timeline == archive.newest_timeline
         ]
         until = max([until, *(written[name] for name in tail)])
         if target.time is not None and target.time > until:
             raise BackupError(
                 f"{moment(target.time)} cannot be reached: what is there ends at {moment(until)}, where {reach.why}; `latest` reaches that"
             )
-        line = archive.line(archive.newest_timeline)
-        numbers = range(backup.start_lsn // archive.segment_bytes, (backup.stop_lsn - 1) // archive.segment_bytes + 1)
-        own = [on_line(number, line).name(archive.segment_bytes) for number in numbers]
-        return Plan(chain, reach, archive.newest_timeline, until, tail, own)
-
-    def read_own_wal(self, plan: Plan) -> None:
-        """Read the WAL that the backup itself brings a copy of, which no recovery would ask for; raises BackupError where it is damaged."""
-        with open(os.devnull, "wb") as nowhere:
-            for name in plan.own:
-                self.fetch(name, nowhere)
+        return Plan(chain, reach, archive.newest_timeline, until, tail)
 
     def unpack(self, plan: Plan, directory: str, verify: bool = True) -> None:
         """The backup's files, put together and verified, into a directory that must not be there."""

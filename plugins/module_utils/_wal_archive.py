@@ -66,7 +66,7 @@ class Backup(t.NamedTuple):
 
     name: str
     timeline: int
-    # Its WAL from start to stop makes it consistent: without that it is none.
+    # Its WAL from start to stop makes it consistent; it brings that itself.
     start_lsn: int
     stop_lsn: int
     # Seconds since 1970 when its copy had ended: to no earlier time can it be brought.
@@ -114,8 +114,8 @@ def on_line(number: int, line: t.Sequence[Stretch]) -> Segment:
 class Reach(t.NamedTuple):
     """How far a backup can be brought on a timeline."""
 
-    # Its own WAL is there, so that it becomes consistent.
-    consistent: bool
+    # Whether it lies on the way to that timeline.
+    possible: bool
     # All WAL before this position is there.
     until_lsn: int
     # The segment that is missing while later ones are there; None where the archive just ends.
@@ -164,21 +164,16 @@ class Archive:
                 f"backup {backup.name} ends at {lsn_text(backup.stop_lsn)} of timeline {backup.timeline},"
                 f" which timeline {timeline} had left before that",
             )
-        number = backup.start_lsn // self.segment_bytes
+        number = max(backup.stop_lsn - 1, 0) // self.segment_bytes
         while on_line(number, line) in self.segments:
             number += 1
         missing = on_line(number, line)
-        until = max(backup.start_lsn, number * self.segment_bytes)
-        consistent = until >= backup.stop_lsn
+        # Without the segment in which it stopped it ends where its own copy of that does.
+        until = max(backup.stop_lsn, number * self.segment_bytes)
         later = any(other.number > number and on_line(other.number, line) == other for other in self.segments)
         name = missing.name(self.segment_bytes)
-        if later:
-            why = f"segment {name} is missing, and later ones are there"
-        elif consistent:
-            why = f"the archive ends before {name}"
-        else:
-            why = f"segment {name}, which the backup itself needs, is not there"
-        return Reach(consistent, until, missing if later else None, why)
+        why = f"segment {name} is missing, and later ones are there" if later else f"the archive ends before {name}"
+        return Reach(True, until, missing if later else None, why)
 
     def gaps(self) -> t.List[Segment]:
         """The segments that are missing on the way to the newest timeline, from the first that is there to the last."""
@@ -229,7 +224,7 @@ class Archive:
             except ValueError as error:
                 refused.append(str(error))
                 continue
-            if reach.consistent:
+            if reach.possible:
                 return backup, reach
             refused.append(f"{backup.name}: {reach.why}")
         raise ValueError("no backup can be restored: " + ("; ".join(refused) or "there is none"))

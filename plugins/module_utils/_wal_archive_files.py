@@ -200,7 +200,7 @@ def _backup(archive: Archive, wal: WalFiles, backup: Backup, timeline: int) -> t
         whole, why = False, str(error)
     last = on_line(max(reach.until_lsn // wal.segment_bytes - 1, 0), archive.line(timeline))
     written_at = wal.files[last.name(wal.segment_bytes)].written_at if last in archive.segments else 0.0
-    restorable = whole and reach.consistent
+    restorable = whole and reach.possible
     return {
         "name": backup.name,
         "parent": backup.parent,

@@ -104,7 +104,8 @@ class Cluster:
                 [[writable, standbys]] = self.ask(node, _STATE)
             except SessionError:
                 return None
-            return writable == "t", (standbys or "").split(",") if standbys else []
+            # Who receives WAL for the archive is none of them.
+            return writable == "t", [name for name in (standbys or "").split(",") if name in self.nodes]
 
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             return dict(zip(self.nodes, pool.map(state, self.nodes), strict=True))

@@ -89,7 +89,7 @@ def test_a_timeline_that_was_left_in_the_segment_where_it_began_gives_nothing():
 
 def test_a_backup_reaches_to_the_end_of_the_last_segment():
     reach = Archive(segments(1, 3, 8), {}, [backup("b", 0)]).reach(backup("b", 0))
-    assert (reach.consistent, reach.until_lsn, reach.gap) == (True, 9 * MIB16, None)
+    assert (reach.possible, reach.until_lsn, reach.gap) == (True, 9 * MIB16, None)
     assert reach.why == "the archive ends before 000000010000000000000009"
 
 
@@ -110,23 +110,36 @@ def test_the_old_timeline_s_copy_of_the_segment_of_a_switch_does_not_do():
 def test_a_gap_is_named_and_ends_what_can_be_reached():
     archive = Archive(segments(1, 3, 5) + segments(1, 7, 9), {}, [backup("b", 0)])
     reach = archive.reach(archive.backups["b"])
-    assert (reach.consistent, reach.until_lsn, reach.gap) == (True, 6 * MIB16, Segment(1, 6))
+    assert (reach.possible, reach.until_lsn, reach.gap) == (True, 6 * MIB16, Segment(1, 6))
     assert reach.why == "segment 000000010000000000000006 is missing, and later ones are there"
     assert archive.gaps() == [Segment(1, 6)]
 
 
-@pytest.mark.parametrize("later", [[], segments(1, 5, 9)])
-def test_a_backup_without_its_own_wal_is_none(later):
-    long = Backup("b", 1, 3 * MIB16, 4 * MIB16 + 10, 0)
-    reach = Archive(segments(1, 3, 3) + later, {}).reach(long)
-    assert not reach.consistent
-    assert "000000010000000000000004" in reach.why
+LONG = Backup("b", 1, 3 * MIB16 + 40, 5 * MIB16 + 10, 0)
+
+
+@pytest.mark.parametrize("before", [[], segments(1, 3, 4)])
+def test_a_backup_brings_its_own_wal_and_reaches_its_end_without_any_archive(before):
+    reach = Archive(before, {}).reach(LONG)
+    assert (reach.possible, reach.until_lsn, reach.gap) == (True, 5 * MIB16 + 10, None)
+
+
+def test_a_backup_reaches_past_its_end_only_by_the_archive_s_copy_of_its_last_segment():
+    reach = Archive(segments(1, 6, 8), {}).reach(LONG)
+    assert (reach.until_lsn, reach.gap) == (5 * MIB16 + 10, Segment(1, 5))
+    # What comes before that one it has itself.
+    assert Archive(segments(1, 5, 8), {}).reach(LONG).until_lsn == 9 * MIB16
+
+
+def test_a_backup_that_ends_with_a_segment_needs_the_next():
+    reach = Archive(segments(1, 4, 4), {}).reach(LONG._replace(stop_lsn=5 * MIB16))
+    assert (reach.until_lsn, reach.why) == (5 * MIB16, "the archive ends before 000000010000000000000005")
 
 
 def test_a_backup_of_a_stale_primary_is_not_brought_to_the_new_timeline():
     archive = Archive(segments(1, 3, 9) + segments(2, 7, 10), FAILED_OVER)
     reach = archive.reach(backup("late", 0, segment=8))
-    assert not reach.consistent
+    assert not reach.possible
     assert reach.why == "backup late ends at 0/8001388 of timeline 1, which timeline 2 had left before that"
 
 
@@ -147,7 +160,7 @@ def test_a_timeline_without_its_history_is_told():
 def test_an_empty_archive_has_no_gaps_and_reaches_nothing():
     archive = Archive([], {})
     assert (archive.newest_timeline, archive.gaps(), archive.stale()) == (1, [], [])
-    assert not archive.reach(backup("b", 0)).consistent
+    assert not archive.reach(backup("b", 0)).possible
     with pytest.raises(ValueError, match="no backup can be restored: there is none"):
         archive.best()
 
@@ -170,13 +183,15 @@ def test_the_best_backup_is_the_newest_that_ended_before_the_time():
 
 
 def test_the_best_backup_is_not_one_that_lacks_something():
-    whole, broken = backup("whole", 100), backup("broken", 300, segment=8, parent="gone")
-    archive = Archive(segments(1, 3, 9), {}, [whole, broken, backup("early", 200, segment=20)])
+    whole, broken, stale = (
+        backup("whole", 100),
+        backup("broken", 300, 8, parent="gone"),
+        backup("stale", 200, segment=8),
+    )
+    archive = Archive(segments(1, 3, 6) + segments(2, 7, 9), FAILED_OVER, [whole, broken, stale])
     assert archive.best()[0] == whole
-    with pytest.raises(
-        ValueError, match=r"broken builds on gone.*early: segment 000000010000000000000014, which the backup"
-    ):
-        Archive(segments(1, 3, 9), {}, [broken, backup("early", 200, segment=20)]).best()
+    with pytest.raises(ValueError, match=r"broken builds on gone.*stale: backup stale ends at 0/8001388 of timeline 1"):
+        Archive(segments(2, 7, 9), FAILED_OVER, [broken, stale]).best()
 
 
 def test_a_manifest_says_which_wal_a_backup_needs():
@@ -222,7 +237,7 @@ def test_what_can_be_reached_is_what_a_recovery_would_replay(life):
         Segment(max(tl for tl in begins if tl <= newest and begins[tl] // MIB16 <= number), number) in archive.segments
     ):
         number += 1
-    assert archive.reach(base, newest).until_lsn == number * MIB16
+    assert archive.reach(base, newest).until_lsn == max(number * MIB16, base.stop_lsn)
     if not missing:
         assert number * MIB16 == position // MIB16 * MIB16
         assert archive.gaps() == []

@@ -1,0 +1,193 @@
+"""Backups are restored, damaged, missed and needed: what a drill passes is there, and nothing that lacks something passes one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.backups import WORK, Backups
+from tests.lab.eventually import eventually
+from tests.lab.handle import Lab, playbook
+from tests.lab.measurements import MANAGER, record
+from tests.lab.postgres import Cluster
+
+pytestmark = pytest.mark.etapa_3
+
+RTO_SECONDS, RPO_SECONDS = 50.0, 1.0
+ROWS = 50
+COUNT = "SELECT count(*) FROM escala_probe.dropped_by_a_story"
+RESTORE_CONFIRMED = "restore_confirmation='overwrite lab'"
+
+
+@pytest.fixture
+def backups(lab: Lab, whole_cluster: Cluster) -> Backups:
+    backups = Backups(lab)
+    backups.wait_until_well()
+    return backups
+
+
+@pytest.fixture
+def damaged(backups: Backups) -> Iterator[Backups]:
+    """A story may do to the store what it likes."""
+    backups.keep()
+    yield backups
+    backups.bring_back()
+    backups.on("systemctl reset-failed 'escala-pg-*'", check=False)
+    # The last word must not be that of a drill that was to fail.
+    assert backups.drill()["passed"]
+
+
+@pytest.mark.soak(runs=5)
+def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backups) -> None:
+    done = playbook("drill_restore.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    report = backups.drill()
+    assert report["passed"], report["why"]
+    assert {check["name"] for check in report["checks"]} >= {
+        "backup",
+        "wal",
+        "tokens",
+        "rows",
+        "pg_amcheck",
+        "pg_checksums",
+    }
+    assert sum(report["tables"]["app"].values()) > 1_000
+    record(
+        "drill_restore_rto",
+        report["rto_seconds"],
+        "s",
+        RTO_SECONDS,
+        what="drill of a restore: a server that takes writes after",
+        of=MANAGER,
+    )
+    record(
+        "drill_restore_rpo",
+        report["rpo_seconds"],
+        "s",
+        RPO_SECONDS,
+        what="drill of a restore: not there of what was written before",
+        of=MANAGER,
+    )
+    # Thrown away.
+    assert backups.on(f"ls -A {WORK}/drill 2>/dev/null; true") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "said"),
+    [
+        ("base.tar.zst.age", "truncate --size=-1000 {}", "is cut off"),
+        ("base.tar.zst.age", "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none", "cannot be read"),
+        ("backup.json", "rm {}", "was not finished"),
+    ],
+    ids=["truncated", "corrupted", "unfinished"],
+)
+def test_a_base_backup_that_is_not_whole_fails_the_drill(
+    damaged: Backups, pattern: str, damage: str, said: str
+) -> None:
+    for file in damaged.files(pattern):
+        damaged.on(damage.format(file))
+    report = damaged.drill()
+    assert not report["passed"]
+    assert said in report["why"]
+
+
+def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_cluster: Cluster) -> None:
+    primary = whole_cluster.primary()
+    segment = damaged.finished_segment(primary)
+    file = damaged.file(f"{segment}-*")
+    damaged.on(f"cp -a {file} {WORK}/kept && printf XXXX | dd of={file} bs=1 seek=300 conv=notrunc status=none")
+    report = damaged.drill()
+    assert not report["passed"]
+    assert segment in report["why"]
+    damaged.on(f"mv {WORK}/kept {file}")
+
+
+def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
+    identity = "/etc/escala/pg-backup.identity"
+    damaged.on(f"cp -a {identity} {identity}.kept && age-keygen 2>/dev/null > {identity}")
+    try:
+        report = damaged.drill()
+    finally:
+        damaged.on(f"mv {identity}.kept {identity}")
+    assert not report["passed"]
+    assert "no identity matched any of the recipients" in report["why"]
+
+
+def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, whole_cluster: Cluster) -> None:
+    old = whole_cluster.primary()
+    whole_cluster.lab.verb("kill", old)
+    eventually("another node is primary", lambda: whole_cluster.primary() != old, within=30)
+    whole_cluster.lab.verb("start", old)
+    whole_cluster.wait_until_whole(120)
+    backups.wait_until_well(120)
+    report = backups.drill()
+    assert report["passed"], report["why"]
+    assert report["timeline"] > 1
+    assert report["rpo_seconds"] <= RPO_SECONDS
+
+
+def test_a_backup_host_that_was_away_has_all_wal_when_it_is_back(backups: Backups, whole_cluster: Cluster) -> None:
+    backups.lab.verb("kill", backups.host)
+    primary = whole_cluster.primary()
+    for _ in range(3):
+        backups.finished_segment(primary)
+    assert whole_cluster.primary() == primary
+    eventually("the primary says that it cannot archive", lambda: _fails(whole_cluster, primary), within=60)
+    backups.lab.verb("start", backups.host)
+    eventually("it is back", lambda: backups.problems() == [], within=180)
+    report = backups.drill()
+    assert report["passed"], report["why"]
+
+
+def test_a_table_that_was_dropped_comes_back_with_all_rows_up_to_the_second_before(
+    backups: Backups, whole_cluster: Cluster
+) -> None:
+    session = whole_cluster.connect(whole_cluster.primary(), "escala_probe")(10)
+    for statement in (
+        "DROP TABLE IF EXISTS escala_probe.dropped_by_a_story",
+        "CREATE TABLE escala_probe.dropped_by_a_story (id int)",
+        *["INSERT INTO escala_probe.dropped_by_a_story VALUES (1)"] * ROWS,
+    ):
+        session.execute(statement, limit_seconds=10)
+    # Half a second lies between what is to be there and what is not.
+    [[target, _]] = session.execute("SELECT clock_timestamp(), pg_sleep(0.5)", limit_seconds=10).rows
+    session.execute("SELECT pg_sleep(0.5)", limit_seconds=10)
+    session.execute("DROP TABLE escala_probe.dropped_by_a_story", limit_seconds=10)
+    session.close()
+
+    wanted = ["--extra-vars", f"restore_to='{target}:00'"]
+    planned = playbook("restore.yml", *wanted, "--check")
+    assert planned.returncode == 0, planned.stdout[-3000:]
+    assert f"up to {target}" in " ".join(planned.stdout.split())
+    refused = playbook("restore.yml", *wanted)
+    assert refused.returncode != 0
+    assert "restore_confirmation to 'overwrite lab'" in " ".join(refused.stdout.split()).replace("''", "'")
+    begun = time.monotonic()
+    done = playbook("restore.yml", *wanted, "--extra-vars", RESTORE_CONFIRMED)
+    assert done.returncode == 0, done.stdout[-4000:]
+    what = "a dropped table: the whole cluster taken back to the second before"
+    record("restore_seconds", time.monotonic() - begun, "s", what=what, of=MANAGER)
+    whole_cluster.wait_until_whole()
+    assert _rows_of(whole_cluster) == str(ROWS)
+    backups.wait_until_well(120)
+    report = backups.drill()
+    assert report["passed"], report["why"]
+
+
+def _rows_of(cluster: Cluster) -> str | None:
+    session = cluster.connect(cluster.primary(), "escala_probe")(10)
+    try:
+        [[rows]] = session.execute(COUNT, limit_seconds=10).rows
+    finally:
+        session.close()
+    return rows
+
+
+def _fails(cluster: Cluster, primary: str) -> bool:
+    [[fails]] = cluster.ask(
+        primary,
+        "SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver",
+    )
+    return fails == "t"
