@@ -36,6 +36,7 @@ class Backups:
     def problems(self) -> list[str]:
         """What is wrong by its own words."""
         said = self.program("status", check=False)
+        assert said.strip().endswith("}"), said
         found: list[str] = json.loads(said.splitlines()[-1])["problems"]
         return found
 
@@ -53,12 +54,13 @@ class Backups:
         return found[0]
 
     def finished_segment(self, primary: str) -> str:
-        """Have the primary end its segment, and which one that was, once it is in the archive."""
+        """Have the primary end its segment, and which one that was."""
         ask = "runuser -u postgres -- psql -XAtc"
         self.lab.on(primary, f"{ask} 'CHECKPOINT'")
-        segment = self.lab.on(primary, f"{ask} 'SELECT pg_walfile_name(pg_switch_wal())'").strip()
+        return self.lab.on(primary, f"{ask} 'SELECT pg_walfile_name(pg_switch_wal())'").strip()
+
+    def wait_until_archived(self, segment: str) -> None:
         eventually(f"{segment} is archived", lambda: bool(self.file(f"{segment}-*")), within=30)
-        return segment
 
     def keep(self) -> None:
         """Remember the store as it is."""

@@ -160,7 +160,7 @@ def test_a_timeline_without_its_history_is_told():
 def test_an_empty_archive_has_no_gaps_and_reaches_nothing():
     archive = Archive([], {})
     assert (archive.newest_timeline, archive.gaps(), archive.stale()) == (1, [], [])
-    assert not archive.reach(backup("b", 0)).possible
+    assert archive.reach(backup("b", 0)).until_lsn == backup("b", 0).stop_lsn
     with pytest.raises(ValueError, match="no backup can be restored: there is none"):
         archive.best()
 
