@@ -34,6 +34,8 @@ RECORD = "backup.json"
 _MANIFEST = "backup_manifest"
 _BASE = "base.tar"
 _SAID = 400
+# How PostgreSQL says that it does not know what changed since the parent.
+_NO_SUMMARIES = "WAL summaries are required"
 
 
 class Record(t.NamedTuple):
@@ -110,14 +112,23 @@ class Backups:
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         if name in records:
             raise BackupError(f"backup {name} is there already; a second later there is another name")
+        try:
+            return self._make(name, parent, now)
+        except BackupError as error:
+            if parent is None or _NO_SUMMARIES not in str(error):
+                raise
+            # A node that was cloned or restored since has none of before that: whatever changed, a full one has it.
+            return self._make(name, None, now)
+
+    def _make(self, name: str, parent: t.Optional[str], now: float) -> Record:
         with tempfile.TemporaryDirectory(dir=self._config.work_directory, prefix="base-") as work:
             data = os.path.join(work, "data")
-            manifest_of_parent = []
+            more = []
             if parent is not None:
                 file = os.path.join(work, _MANIFEST)
-                self._open_to_file(f"{FOLDER}/{parent}/{records[parent].manifest}", file)
-                manifest_of_parent = [f"--incremental={file}"]
-            self._copy(data, manifest_of_parent)
+                self._open_to_file(f"{FOLDER}/{parent}/{self.records()[0][parent].manifest}", file)
+                more = [f"--incremental={file}"]
+            self._copy(data, more)
             self._run(["pg_verifybackup", "--quiet", data])
             with open(os.path.join(data, _MANIFEST), encoding="utf-8") as text:
                 manifest = json.load(text)

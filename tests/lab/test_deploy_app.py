@@ -246,6 +246,7 @@ def test_a_limited_run_is_refused(lab: Lab) -> None:
     assert (releases(lab), processes(lab)) == before
 
 
+@pytest.mark.soak_only
 def test_a_run_that_was_killed_is_made_good_by_the_next(lab: Lab, instances: list[str], tmp_path: Path) -> None:
     version = new_version()
     release = another(tmp_path, version)

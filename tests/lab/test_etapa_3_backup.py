@@ -74,6 +74,8 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
     assert backups.on(f"ls -A {WORK}/drill 2>/dev/null; true") == ""
 
 
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
     [
@@ -105,6 +107,8 @@ def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_
     damaged.on(f"mv {WORK}/kept {file}")
 
 
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
 def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     identity = "/etc/escala/pg-backup.identity"
     damaged.on(f"cp -a {identity} {identity}.kept && age-keygen 2>/dev/null > {identity}")
@@ -116,6 +120,8 @@ def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     assert "no identity matched any of the recipients" in report["why"]
 
 
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
 def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, whole_cluster: Cluster) -> None:
     old = whole_cluster.primary()
     whole_cluster.lab.verb("kill", old)
@@ -129,6 +135,8 @@ def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, w
     assert report["rpo_seconds"] <= RPO_SECONDS
 
 
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
 def test_a_backup_host_that_was_away_has_all_wal_when_it_is_back(backups: Backups, whole_cluster: Cluster) -> None:
     backups.lab.verb("kill", backups.host)
     primary = whole_cluster.primary()

@@ -155,6 +155,7 @@ def test_clients_that_speak_https_to_the_old_server_move_too_and_a_second_run_ch
         assert OLD_SERVER not in changed_hosts(again.stdout), again.stdout
 
 
+@pytest.mark.soak_only
 @pytest.mark.usefixtures("whole_platform", "old_state")
 def test_without_the_relay_the_old_server_answers_and_both_come_back(
     lab: Lab, old: Target, instances: list[str], output: Path
