@@ -46,6 +46,8 @@ _GATE = ("push", "fetch", "has", "restored")
 def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     """Run one verb; returns the exit status, 0 for done."""
     options = _parser().parse_args(arguments)
+    # Over ssh it has whatever the host gives.
+    os.umask(0o077)
     try:
         config = read_config(options.config)
     except (OSError, ValueError, TypeError) as error:

@@ -24,8 +24,13 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal, chunks_of
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import Segment, segment_of
 
-# How pg_receivewal says that it has what the new primary never had.
-_AHEAD = ("is ahead of the WAL flush position", "is not in this server's history", "requested timeline")
+# How pg_receivewal says that it has what the new primary never had, or is to go on where that has nothing any more.
+_AHEAD = (
+    "is ahead of the WAL flush position",
+    "is not in this server's history",
+    "requested timeline",
+    "has already been removed",
+)
 _TEND_EVERY_SECONDS = 10.0
 _ASIDE_KEPT = 3
 _SAID = 400

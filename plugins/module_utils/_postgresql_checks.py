@@ -25,6 +25,8 @@ PRIMARY = Check(3, "one_postgresql_primary", "Exactly one data node is the prima
 CLUSTER = Check(
     3, "postgresql_one_history", "All data nodes have the same cluster's data and are on the primary's timeline"
 )
+# Of what receives WAL for the archive. It keeps no more than max_slot_wal_keep_size, and whether it is read is a question of backups, not of a failover.
+ARCHIVE_SLOT = "escala_archive"
 STREAMING = Check(3, "postgresql_standbys_stream", "Every standby streams from the primary, by TLS")
 SYNCHRONOUS = Check(
     3, "postgresql_synchronous_commit", "A commit waits for as many standbys as one failure may take away"
@@ -258,7 +260,7 @@ def judge_slots(seen: Observation) -> Verdict:
         for slot in node["slots"]:
             if slot["wal_status"] == "lost":
                 faults.append(f"the slot {slot['name']} of {name} has lost its WAL")
-            elif not slot["active"] and not slot["temporary"]:
+            elif not slot["active"] and not slot["temporary"] and slot["name"] != ARCHIVE_SLOT:
                 faults.append(
                     f"the slot {slot['name']} of {name} has no user and keeps {slot['retained_bytes']} bytes of WAL"
                 )

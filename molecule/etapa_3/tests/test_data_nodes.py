@@ -106,7 +106,7 @@ def test_nobody_enters_without_a_password_over_the_network(host, version):
     assert {rule[0] for rule in rules} == {"local", "hostssl"}
     assert {rule[-1] for rule in rules if rule[0] == "hostssl"} == {"scram-sha-256"}
     # Adjacent hosts may share a network, and nobody else is in one.
-    platform = {f"10.77.0.{number}" for number in (1, 21, 22, 31, 32, 33)}
+    platform = {f"10.77.0.{number}" for number in (1, 21, 22, 31, 32, 33, 36)}
     entitled = [ipaddress.ip_network(rule[3]) for rule in rules if rule[0] == "hostssl"]
     assert {str(address) for network in entitled for address in network} <= platform
     assert all("peer" in rule for rule in rules if rule[0] == "local")

@@ -167,6 +167,10 @@ def test_received_segments_go_once_they_are_archived_but_for_the_newest():
             "ERROR:  requested starting point 0/9000000 is ahead of the WAL flush position of this server 0/8000000",
             True,
         ),
+        (
+            "could not receive data from WAL stream: ERROR:  requested WAL segment 0000000C2F has already been removed",
+            True,
+        ),
         ("could not receive data from WAL stream: server closed the connection unexpectedly", False),
         ("", False),
     ],
