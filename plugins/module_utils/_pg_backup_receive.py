@@ -84,7 +84,16 @@ class Receiver:
             said = t.cast(t.IO[bytes], running.stderr).read()
         sys.stderr.write(f"pg_receivewal ended ({running.returncode}): {_last(said)}\n")
         if is_ahead(said.decode("utf-8", "replace")):
-            self.put_aside()
+            if os.listdir(self._folder):
+                self.put_aside()
+            else:
+                # The slot itself stands where the primary has nothing any more. What was missed meanwhile the nodes archive.
+                dropped = subprocess.run(
+                    [*command, slot, "--drop-slot"], capture_output=True, check=False, stdin=subprocess.DEVNULL
+                )
+                sys.stderr.write(
+                    f"the slot stands where the primary has no WAL, and is made anew ({dropped.returncode})\n"
+                )
         return running.returncode
 
     def tend(self) -> None:
