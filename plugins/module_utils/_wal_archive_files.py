@@ -3,16 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An archive of WAL and its base backups in a directory, and what is said of them.
 
-The directory has `wal`, with files as PostgreSQL names them, compressed ones with an ending, and `backups`, with a directory for each that has
-PostgreSQL's `backup_manifest` and a record, `backup.json`.
+The directory has `wal`, with files as PostgreSQL names them or as the backup host keeps them, and `backups`, with a directory for each that has a record,
+`backup.json`, and PostgreSQL's `backup_manifest` where the record does not say which WAL the backup needs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import typing as t
 
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, Seal
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import (
     History,
     history_timeline,
@@ -30,7 +32,7 @@ from ansible_collections.escala.ha.plugins.module_utils._wal_archive import (
     segment_of,
 )
 
-ENDINGS = ("", ".zst", ".lz4", ".gz")
+_KEPT_AS = re.compile(r"(?:-[0-9a-f]{40})?(?:\.zst|\.lz4|\.gz)(?:\.age)?\Z")
 _SEGMENT_BYTES = [2**power for power in range(20, 31)]
 
 
@@ -41,6 +43,7 @@ class File(t.NamedTuple):
     size_bytes: int
     # When its last byte was written, in seconds since 1970: what was committed before that is in it or in an earlier one.
     written_at: float
+    path: str
 
 
 class WalFiles(t.NamedTuple):
@@ -54,30 +57,30 @@ class WalFiles(t.NamedTuple):
 
 
 def original(name: str) -> str:
-    """A file's name without the ending of its compression."""
-    for ending in ENDINGS[1:]:
-        if name.endswith(ending):
-            return name[: -len(ending)]
-    return name
+    """A file's name as PostgreSQL gave it: without digest, compression and encryption."""
+    return _KEPT_AS.sub("", name)
 
 
-def read_wal(directory: str) -> WalFiles:
-    """What is there; raises OSError for a directory that cannot be read."""
+def read_wal(directory: str, identity_file: t.Optional[str] = None) -> WalFiles:
+    """What is there, in the directory and in those below it; raises OSError for a directory that cannot be read."""
     files: t.Dict[str, File] = {}
     faults = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                seen = entry.stat(follow_symlinks=False)
-                files[original(entry.name)] = File(entry.name, seen.st_size, seen.st_mtime)
+    for folder in [directory, *(entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
+                    name, seen = original(entry.name), entry.stat(follow_symlinks=False)
+                    if name in files:
+                        faults.append(f"{name} is there twice, as {files[name].stored_as} and {entry.name}")
+                    files[name] = File(entry.name, seen.st_size, seen.st_mtime, entry.path)
     histories = {}
     for name in files:
         timeline = history_timeline(name)
         if timeline is not None:
             try:
-                histories[timeline] = parse_history(_text(directory, files[name]))
-            except ValueError as error:
-                faults.append(f"{name} is damaged: {error}")
+                histories[timeline] = parse_history(_text(files[name], identity_file))
+            except (BackupError, OSError, ValueError) as error:
+                faults.append(f"{name} cannot be used: {error}")
     segment_bytes = _segment_bytes(files)
     for name, file in sorted(files.items()):
         if segment_of(name, segment_bytes) and file.stored_as == name and file.size_bytes != segment_bytes:
@@ -85,12 +88,12 @@ def read_wal(directory: str) -> WalFiles:
     return WalFiles(files, histories, segment_bytes, faults)
 
 
-def _text(directory: str, file: File) -> str:
-    # Histories are small, and stay as they are.
-    if file.stored_as != original(file.stored_as):
-        raise ValueError("a history is not compressed")
-    with open(os.path.join(directory, file.stored_as), encoding="utf-8") as stream:
-        return stream.read()
+def _text(file: File, identity_file: t.Optional[str]) -> str:
+    if file.stored_as == original(file.stored_as):
+        with open(file.path, encoding="utf-8") as stream:
+            return stream.read()
+    with Seal(None, identity_file).open(file.path) as content:
+        return content.read().decode("utf-8")
 
 
 def _segment_bytes(files: t.Mapping[str, File]) -> int:
@@ -111,8 +114,11 @@ def _read_backup(directory: str, name: str) -> t.Union[Backup, str]:
     try:
         with open(os.path.join(directory, "backup.json"), encoding="utf-8") as stream:
             record = json.load(stream)
-        with open(os.path.join(directory, "backup_manifest"), encoding="utf-8") as stream:
-            manifest = json.load(stream)
+        if "wal_ranges" in record:
+            manifest = {"WAL-Ranges": record["wal_ranges"]}
+        else:
+            with open(os.path.join(directory, "backup_manifest"), encoding="utf-8") as stream:
+                manifest = json.load(stream)
         return backup_of(name, manifest, float(record["stopped_at"]), record.get("parent"))
     except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
         # One that is being made has no record yet; it is told all the same.

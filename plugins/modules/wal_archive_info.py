@@ -19,11 +19,15 @@ description:
 options:
   path:
     description:
-      - The archive's directory. Its C(wal) has files with the names that PostgreSQL's C(archive_command) gives, compressed ones with C(.zst), C(.lz4) or
-        C(.gz) behind; its C(backups) a directory for each base backup with C(backup_manifest) and a record C(backup.json) that has C(stopped_at), in seconds
-        since 1970, and C(parent), the name of the backup that an incremental one builds on.
+      - The archive's directory. Its C(wal) has, also in folders, files with the names that PostgreSQL's C(archive_command) gives, compressed ones with
+        C(.zst), C(.lz4) or C(.gz) behind, or as the role P(escala.ha.postgresql_backup#role) keeps them.
+      - Its C(backups) has a directory for each base backup with a record C(backup.json) that has C(stopped_at), in seconds since 1970, and C(parent), the name
+        of the backup that an incremental one builds on; and with C(backup_manifest), where the record has no C(wal_ranges).
     type: path
     required: true
+  identity_file:
+    description: The identity of age's with which histories are read that are encrypted.
+    type: path
   timeline:
     description: To which timeline backups are to be brought. The newest one in the archive unless set.
     type: int
@@ -124,6 +128,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "identity_file": {"type": "path"},
             "timeline": {"type": "int"},
             "written_lsn": {"type": "str"},
         },
@@ -136,7 +141,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=f"written_lsn: {error}; give what pg_current_wal_lsn() says")
     try:
-        wal = read_wal(os.path.join(path, "wal"))
+        wal = read_wal(os.path.join(path, "wal"), module.params["identity_file"])
         backups, faults = read_backups(os.path.join(path, "backups"))
     except OSError as error:
         module.fail_json(msg=f"{path} cannot be read as an archive: {error}; name the directory that has 'wal' in it")

@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import Seal
+
 MIB1 = 2**20
 # Timeline 1 up to the middle of segment 5, timeline 2 from there.
 HISTORY = "1\t0/500A000\tno recovery target specified\n"
@@ -111,6 +113,31 @@ def test_compressed_segments_count(info, archive):
     assert (info()["gaps"], info()["faults"]) == ([], [])
 
 
+def test_an_archive_as_the_backup_host_keeps_it(info, archive):
+    wal = archive / "wal"
+    for file in list(wal.iterdir()):
+        folder = wal / ("histories" if "history" in file.name else file.name[:16])
+        folder.mkdir(exist_ok=True)
+        if "history" in file.name:
+            Seal().close([file.read_bytes()], str(folder / f"{file.name}-{'0' * 40}.zst"))
+            file.unlink()
+        else:
+            os.rename(file, folder / f"{file.name}-{'0' * 40}.zst.age")
+    said = info()
+    assert (said["faults"], said["gaps"], said["timeline"], said["segments"]) == ([], [], 2, 7)
+    assert said["backups"][0]["until_lsn"] == "0/9000000"
+
+
+def test_an_encrypted_history_needs_the_identity(info, archive):
+    (archive / "wal" / "00000002.history").rename(archive / "wal" / f"00000002.history-{'0' * 40}.zst.age")
+    assert "is encrypted, and this host has no identity to read it with" in info()["faults"][0]
+
+
+def test_a_segment_that_is_there_twice_is_said(info, archive):
+    segment(archive, 1, 3, ending=f"-{'0' * 40}.zst", size=1_000)
+    assert info()["faults"][0].startswith(f"{name_of(1, 3)} is there twice")
+
+
 def test_what_an_old_primary_went_on_archiving_is_stale(info, archive):
     segment(archive, 1, 6)
     assert info()["stale"] == [name_of(1, 6)]
@@ -129,7 +156,7 @@ def test_without_a_history_nothing_is_promised(info, archive):
 @pytest.mark.parametrize("text", ["2\t0/5\tx\n1\t0/6\tx\n", "nonsense\n"])
 def test_a_history_that_is_damaged_is_said(info, archive, text):
     (archive / "wal" / "00000002.history").write_text(text)
-    assert info()["faults"][0].startswith("00000002.history is damaged:")
+    assert info()["faults"][0].startswith("00000002.history cannot be used:")
 
 
 def test_an_incremental_backup_needs_what_it_builds_on(info, archive):
