@@ -237,7 +237,10 @@ class Backups:
             if timeline is not None:
                 out = io.BytesIO()
                 wal.get(name, out)
-                found[timeline] = parse_history(out.getvalue().decode("utf-8", "replace"))
+                history = parse_history(out.getvalue().decode("utf-8", "replace"))
+                # An empty one is a stub, and no timeline.
+                if history:
+                    found[timeline] = history
         return found
 
     def _open_to_file(self, key: str, file: str) -> None:

@@ -136,7 +136,7 @@ class Drill:
             data = os.path.join(work, "data")
             self._restore.unpack(plan, data)
             self._note("backup", f"{backup} is whole by its manifest, with {len(plan.chain) - 1} that it builds on")
-            instance = Instance(self._config, data, recovery_settings(Target(), self._fetch_command))
+            instance = Instance(self._config, data, recovery_settings(Target(), self._fetch_command, plan.timeline))
             with instance:
                 instance.wait_until_recovered(_RECOVERY_SECONDS)
                 rto = time.monotonic() - begun

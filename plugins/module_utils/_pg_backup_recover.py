@@ -43,7 +43,7 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
     try:
         plan = restore.plan(target)
         restore.unpack(plan, data)
-        with Instance(config, data, recovery_settings(target, fetch_command)) as instance:
+        with Instance(config, data, recovery_settings(target, fetch_command, plan.timeline)) as instance:
             instance.wait_until_recovered(_LIMIT_SECONDS)
             instance.ask("postgres", "CHECKPOINT")
             timeline, lsn, last = instance.ask("postgres", _WHERE).split("|")

@@ -74,9 +74,12 @@ def target_of(text: str) -> Target:
     return Target(time=when.timestamp())
 
 
-def recovery_settings(target: Target, restore_command: str, timeline: str = "latest") -> t.Dict[str, str]:
-    """PostgreSQL's settings for a recovery that ends there and then goes on as a server of its own."""
-    settings = {"restore_command": restore_command, "recovery_target_timeline": timeline}
+def recovery_settings(target: Target, restore_command: str, timeline: int) -> t.Dict[str, str]:
+    """PostgreSQL's settings for a recovery that ends there and then goes on as a server of its own.
+
+    The timeline by its number: for `latest` it asks for one history after the other and stops at a number that was skipped.
+    """
+    settings = {"restore_command": restore_command, "recovery_target_timeline": str(timeline)}
     if target.time is not None:
         settings["recovery_target_time"] = moment(target.time)
     elif target.point is not None:
@@ -120,7 +123,9 @@ class Restore:
             timeline = history_timeline(name)
             if timeline is not None:
                 with open(self._config.work(RECEIVED, name), encoding="utf-8") as text:
-                    histories[timeline] = parse_history(text.read())
+                    history = parse_history(text.read())
+                if history:
+                    histories.setdefault(timeline, history)
         names.update(received)
         segments = [one for one in (segment_of(name, segment_bytes) for name in names) if one]
         backups = [record.backup() for record in records.values()]

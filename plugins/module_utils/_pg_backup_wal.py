@@ -97,7 +97,7 @@ class Wal:
         self._work = work_directory
 
     def put(self, name: str, content: t.Iterable[bytes], written_at: t.Optional[float] = None) -> str:
-        """Take a file over; returns `kept`, or `known` where it had been. Raises BackupError for what must not come in.
+        """Take a file over; returns `kept`, `known` where it had been, or `stub`. Raises BackupError for what must not come in.
 
         The first segment decides whose archive this is.
         """
@@ -106,6 +106,9 @@ class Wal:
         with tempfile.TemporaryDirectory(dir=self._work, prefix="wal-") as work:
             plain = os.path.join(work, "plain")
             digest = _spool(content, plain)
+            if history_timeline(name) is not None and os.path.getsize(plain) == 0:
+                # The guard's, so that a promotion takes the number that was voted on; another node may have the true history of it.
+                return "stub"
             if segment_of(name, CHUNK_BYTES) or partial_of(name, CHUNK_BYTES):
                 with open(plain, "rb") as file:
                     head = head_of(file.read(_HEADER.size))

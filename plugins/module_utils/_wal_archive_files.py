@@ -73,19 +73,29 @@ def read_wal(directory: str, identity_file: t.Optional[str] = None) -> WalFiles:
                     if name in files:
                         faults.append(f"{name} is there twice, as {files[name].stored_as} and {entry.name}")
                     files[name] = File(entry.name, seen.st_size, seen.st_mtime, entry.path)
-    histories = {}
-    for name in files:
-        timeline = history_timeline(name)
-        if timeline is not None:
-            try:
-                histories[timeline] = parse_history(_text(files[name], identity_file))
-            except (BackupError, OSError, ValueError) as error:
-                faults.append(f"{name} cannot be used: {error}")
+    histories, unusable = _histories(files, identity_file)
+    faults += unusable
     segment_bytes = _segment_bytes(files)
     for name, file in sorted(files.items()):
         if segment_of(name, segment_bytes) and file.stored_as == name and file.size_bytes != segment_bytes:
             faults.append(f"{name} has {file.size_bytes} bytes and not {segment_bytes}: it is damaged or half written")
     return WalFiles(files, histories, segment_bytes, faults)
+
+
+def _histories(
+    files: t.Mapping[str, File], identity_file: t.Optional[str]
+) -> t.Tuple[t.Dict[int, History], t.List[str]]:
+    found, faults = {}, []
+    for name, timeline in ((name, history_timeline(name)) for name in files):
+        if timeline is not None:
+            try:
+                history = parse_history(_text(files[name], identity_file))
+            except (BackupError, OSError, ValueError) as error:
+                faults.append(f"{name} cannot be used: {error}")
+            else:
+                # An empty one is a stub of the guard's, and no timeline.
+                found.update({timeline: history} if history else {})
+    return found, faults
 
 
 def _text(file: File, identity_file: t.Optional[str]) -> str:

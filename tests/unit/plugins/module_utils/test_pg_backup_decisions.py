@@ -135,15 +135,15 @@ def test_a_target_that_could_be_meant_otherwise_is_refused(text):
 
 
 def test_recovery_ends_where_it_is_to_and_goes_on_as_a_server():
-    assert recovery_settings(Target(), "get %f %p") == {
+    assert recovery_settings(Target(), "get %f %p", 3) == {
         "restore_command": "get %f %p",
-        "recovery_target_timeline": "latest",
+        "recovery_target_timeline": "3",
     }
-    to_time = recovery_settings(Target(time=1795788300.5), "get")
+    to_time = recovery_settings(Target(time=1795788300.5), "get", 3)
     assert to_time["recovery_target_time"] == "2026-11-27 14:05:00.500000+00"
     assert to_time["recovery_target_action"] == "promote"
-    assert recovery_settings(Target(lsn=5 * MIB16), "get")["recovery_target_lsn"] == "0/5000000"
-    assert recovery_settings(Target(point="x"), "get")["recovery_target_name"] == "x"
+    assert recovery_settings(Target(lsn=5 * MIB16), "get", 3)["recovery_target_lsn"] == "0/5000000"
+    assert recovery_settings(Target(point="x"), "get", 3)["recovery_target_name"] == "x"
 
 
 def test_received_segments_go_once_they_are_archived_but_for_the_newest():

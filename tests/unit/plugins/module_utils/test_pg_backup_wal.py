@@ -110,6 +110,14 @@ def test_a_history_and_a_label_are_kept_as_they_are(wal, tmp_path):
         wal.put("00000002.history", [b"1\t0/6000000\tno reason\n"])
 
 
+def test_a_stub_of_the_guard_s_is_no_history(wal):
+    assert wal.put("00000002.history", []) == "stub"
+    assert not wal.has("00000002.history")
+    assert wal.put("00000002.history", [b"1\t0/500A000\tno reason\n"]) == "kept"
+    assert wal.put("00000002.history", []) == "stub"
+    assert read(wal, "00000002.history") == b"1\t0/500A000\tno reason\n"
+
+
 def test_a_damaged_segment_is_told(wal, tmp_path):
     wal.put(name_of(5), [segment(5)])
     wal.put(name_of(6), [segment(6)])
