@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import 
     Seal,
     Store,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_timeline, lsn_text
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_timeline, lsn_text, parse_history
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import is_archived, partial_of, segment_of
 
 FOLDER = "wal"
@@ -116,6 +117,8 @@ class Wal:
             there = stored(self._store.names(folder_of(name))).get(name, {})
             if digest in there:
                 return "known"
+            if there and self._same_where_it_counts(name, plain):
+                return "known"
             if there:
                 raise BackupError(
                     f"{name} is in the archive with another content ({', '.join(there)}, not {digest}): two servers wrote the same timeline;"
@@ -127,6 +130,36 @@ class Wal:
                 os.utime(sealed, (written_at, written_at))
             self._store.put(f"{folder_of(name)}/{os.path.basename(sealed)}", sealed)
         return "kept"
+
+    def _same_where_it_counts(self, name: str, plain: str) -> bool:
+        """Whether a segment differs only after the end of its timeline.
+
+        With archive_mode = always a standby archives the segment in which it left a timeline under its full name, and behind the end is whatever was there.
+        """
+        size = os.path.getsize(plain)
+        segment = segment_of(name, size) or partial_of(name, size)
+        ends = (
+            [left_at for left_at in self._ends(segment.timeline) if left_at // size == segment.number]
+            if segment
+            else []
+        )
+        if not ends:
+            return False
+        counts = max(ends) % size
+        kept = io.BytesIO()
+        self.get(name, kept)
+        with open(plain, "rb") as content:
+            return content.read(counts) == kept.getvalue()[:counts]
+
+    def _ends(self, timeline: int) -> t.List[int]:
+        """Where others left a timeline, by the histories that are there."""
+        found = []
+        for name in stored(self._store.names(f"{FOLDER}/{_HISTORIES}")):
+            out = io.BytesIO()
+            self.get(name, out)
+            history = parse_history(out.getvalue().decode("utf-8", "replace"))
+            found += [left_at for parent, left_at in history if parent == timeline]
+        return found
 
     def _owner(self, head: Head, work: str) -> int:
         """The cluster that this archive is of: the first one that brought a segment."""

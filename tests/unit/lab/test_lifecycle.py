@@ -70,7 +70,9 @@ def test_the_hosts_that_another_topology_lacks_are_shut_down_and_the_others_run_
 
 
 def test_a_host_that_would_become_another_while_it_runs_is_refused() -> None:
-    with pytest.raises(LabError, match=r"database is up, and database_debian12 has backup1, db1, db2, db3 otherwise; .* down"):
+    with pytest.raises(
+        LabError, match=r"database is up, and database_debian12 has backup1, db1, db2, db3 otherwise; .* down"
+    ):
         surplus_hosts(NEWER, OLDER)
 
 

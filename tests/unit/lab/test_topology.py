@@ -50,7 +50,9 @@ def test_the_database_on_debian_12_differs_from_the_database_by_that_alone() -> 
     newer, older = topology.load("database").hosts, topology.load("database_debian12").hosts
     changed = {name for name, host in older.items() if host != newer[name]}
     assert older.keys() == newer.keys()
-    assert changed == {name for name, host in newer.items() if {"postgres_servers", "backup_servers"} & set(host.groups)}
+    assert changed == {
+        name for name, host in newer.items() if {"postgres_servers", "backup_servers"} & set(host.groups)
+    }
     assert all(older[name] == replace(newer[name], os="debian12") for name in changed)
 
 

@@ -110,6 +110,25 @@ def test_a_history_and_a_label_are_kept_as_they_are(wal, tmp_path):
         wal.put("00000002.history", [b"1\t0/6000000\tno reason\n"])
 
 
+def test_a_segment_in_which_its_timeline_was_left_may_differ_behind_that(wal):
+    left_at = 5 * MIB1 + 1_000
+    wal.put(name_of(5), [segment(5)])
+    other_tail = segment(5)[:1_000] + segment(5, filler=b"x")[1_000:]
+    # Nobody knows yet that it was left there.
+    with pytest.raises(BackupError, match="two servers wrote the same timeline"):
+        wal.put(name_of(5), [other_tail])
+    wal.put("00000002.history", [f"1\t0/{left_at:X}\tno reason\n".encode()])
+    assert wal.put(name_of(5), [other_tail]) == "known"
+    assert read(wal, name_of(5)) == segment(5)
+    other_head = segment(5)[:990] + segment(5, filler=b"x")[990:]
+    with pytest.raises(BackupError, match="two servers wrote the same timeline"):
+        wal.put(name_of(5), [other_head])
+    # In another segment nothing may differ.
+    wal.put(name_of(4), [segment(4)])
+    with pytest.raises(BackupError, match="two servers wrote the same timeline"):
+        wal.put(name_of(4), [segment(4, filler=b"x")])
+
+
 def test_a_stub_of_the_guard_s_is_no_history(wal):
     assert wal.put("00000002.history", []) == "stub"
     assert not wal.has("00000002.history")
