@@ -5,7 +5,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test soak soak-failover soak-storage lint unit venv check hosts lock clean
+.PHONY: help lab test soak soak-failover soak-backup soak-storage lint unit venv check hosts lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 	.venv/bin/python -m lab converge; \
 	.venv/bin/python -m pytest tests/lab --soak -v -m etapa_3 || status=1; \
 	exit $$status
+
+soak-backup: check venv ## the backups' stories: drills, damage, and a table that was dropped
+	@$(PYTHON) -m lab up --topology backups && .venv/bin/python -m lab converge && \
+		.venv/bin/python -m pytest tests/lab/test_etapa_3_backup.py --soak -v
 
 soak-storage: check venv ## the storage's stories: 2,000 uploads over a node's power-off, a migration of 10,000 files
 	@status=0; \

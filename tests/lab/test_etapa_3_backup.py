@@ -13,7 +13,7 @@ from tests.lab.handle import Lab, playbook
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
 
-pytestmark = pytest.mark.etapa_3
+pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("backups"), pytest.mark.soak_only]
 
 RTO_SECONDS, RPO_SECONDS = 50.0, 1.0
 ROWS = 50
@@ -74,7 +74,6 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
     assert backups.on(f"ls -A {WORK}/drill 2>/dev/null; true") == ""
 
 
-@pytest.mark.soak_only
 @pytest.mark.soak(runs=1)
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
@@ -95,6 +94,7 @@ def test_a_base_backup_that_is_not_whole_fails_the_drill(
     assert said in report["why"]
 
 
+@pytest.mark.soak(runs=1)
 def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_cluster: Cluster) -> None:
     primary = whole_cluster.primary()
     segment = damaged.finished_segment(primary)
@@ -107,7 +107,6 @@ def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_
     damaged.on(f"mv {WORK}/kept {file}")
 
 
-@pytest.mark.soak_only
 @pytest.mark.soak(runs=1)
 def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     identity = "/etc/escala/pg-backup.identity"
@@ -120,7 +119,6 @@ def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     assert "no identity matched any of the recipients" in report["why"]
 
 
-@pytest.mark.soak_only
 @pytest.mark.soak(runs=1)
 def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, whole_cluster: Cluster) -> None:
     old = whole_cluster.primary()
@@ -135,7 +133,6 @@ def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, w
     assert report["rpo_seconds"] <= RPO_SECONDS
 
 
-@pytest.mark.soak_only
 @pytest.mark.soak(runs=1)
 def test_a_backup_host_that_was_away_has_all_wal_when_it_is_back(backups: Backups, whole_cluster: Cluster) -> None:
     backups.lab.verb("kill", backups.host)
@@ -151,6 +148,7 @@ def test_a_backup_host_that_was_away_has_all_wal_when_it_is_back(backups: Backup
     assert report["passed"], report["why"]
 
 
+@pytest.mark.soak(runs=1)
 def test_a_table_that_was_dropped_comes_back_with_all_rows_up_to_the_second_before(
     backups: Backups, whole_cluster: Cluster
 ) -> None:

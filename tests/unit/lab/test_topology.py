@@ -32,7 +32,6 @@ def test_the_default_topology_has_the_hosts_that_the_etapas_need() -> None:
         "db1",
         "db2",
         "db3",
-        "backup1",
         "storage1",
         "cache1",
         "cache2",
@@ -50,9 +49,7 @@ def test_the_database_on_debian_12_differs_from_the_database_by_that_alone() -> 
     newer, older = topology.load("database").hosts, topology.load("database_debian12").hosts
     changed = {name for name, host in older.items() if host != newer[name]}
     assert older.keys() == newer.keys()
-    assert changed == {
-        name for name, host in newer.items() if {"postgres_servers", "backup_servers"} & set(host.groups)
-    }
+    assert changed == {name for name, host in newer.items() if "postgres_servers" in host.groups}
     assert all(older[name] == replace(newer[name], os="debian12") for name in changed)
 
 
@@ -81,7 +78,7 @@ def test_the_hosts_of_one_topology_run_on_where_another_only_groups_them_otherwi
 
 def test_a_host_that_would_become_another_is_named() -> None:
     older, newer = topology.load("database_debian12"), topology.load("database")
-    assert newer.changed_from(older) == ["backup1", "db1", "db2", "db3"]
+    assert newer.changed_from(older) == ["db1", "db2", "db3"]
 
 
 def test_the_machine_takes_the_first_address(tmp_path: Path) -> None:
@@ -124,7 +121,7 @@ def test_a_topology_that_cannot_be_is_refused(tmp_path: Path, text: str, complai
 
 def test_an_unknown_topology_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        LabError, match=r"'huge' does not exist; there are database, database_debian12, default, (\w+, )*small"
+        LabError, match=r"'huge' does not exist; there are backups, database, database_debian12, default, (\w+, )*small"
     ):
         topology.load("huge")
 
