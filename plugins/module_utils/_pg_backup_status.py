@@ -20,6 +20,7 @@ _ARCHIVER = (
     "SELECT pg_current_wal_lsn(), coalesce(last_failed_wal, ''), extract(epoch FROM now() - last_failed_time),"
     " extract(epoch FROM now() - last_archived_time) FROM pg_stat_archiver"
 )
+_CLUSTER = "SELECT system_identifier FROM pg_control_system()"
 _RECEIVING = "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'escala_receiver'"
 
 
@@ -161,10 +162,11 @@ def _failing(archiver: t.Optional[Archiver]) -> t.Optional[float]:
 
 def look(config: Config, now: float) -> t.Tuple[Standing, int]:
     """What is known at this moment, and the size of a segment in bytes. What cannot be known is said, and nothing is raised."""
-    archiver, archiver_why, receiving = None, "", None
+    archiver, archiver_why, receiving, cluster = None, "", None, None
     try:
         lsn, failed, failed_age, archived_age = ask_primary(config, _ARCHIVER).split("|")
         archiver = Archiver(parse_lsn(lsn), _age(failed_age), _age(archived_age), failed)
+        cluster = int(ask_primary(config, _CLUSTER))
         receiving = ask_primary(config, _RECEIVING) != "0" if config.receiver_slot else None
     except (BackupError, ValueError) as error:
         archiver_why = str(error)
@@ -172,7 +174,9 @@ def look(config: Config, now: float) -> t.Tuple[Standing, int]:
     gaps: t.List[str] = []
     needed_bytes, segment_bytes = 0, 1 << 24
     try:
-        archive, records, written, faults = Restore(config).archive()
+        restore = Restore(config)
+        archive, records, written, faults = restore.archive()
+        faults += strangers(cluster, restore.wal.owner())
         segment_bytes = archive.segment_bytes
         needed_bytes = max((record.stored_bytes for record in records.values()), default=0)
         gaps = [one.name(segment_bytes) for one in archive.gaps()]
@@ -199,6 +203,16 @@ def look(config: Config, now: float) -> t.Tuple[Standing, int]:
         receiving=receiving,
     )
     return seen, segment_bytes
+
+
+def strangers(cluster: t.Optional[int], owner: t.Optional[int]) -> t.List[str]:
+    """Whether the archive is another cluster's than the one that runs: nothing of what it has is of any use to that."""
+    if cluster is None or owner is None or cluster == owner:
+        return []
+    why = f"the archive is of cluster {owner}, and the one that runs is {cluster}: nothing of that is kept"
+    return [
+        f"{why}; give it a directory of its own (postgresql_backup_directory), and keep the old one for as long as it is needed"
+    ]
 
 
 def told(seen: Standing, found: t.Sequence[str]) -> t.Dict[str, t.Any]:

@@ -164,14 +164,23 @@ class Wal:
     def _owner(self, head: Head, work: str) -> int:
         """The cluster that this archive is of: the first one that brought a segment."""
         file = os.path.join(work, _OWNER)
+        owner = self.owner()
+        if owner is not None:
+            return owner
+        with open(file, "w", encoding="utf-8") as text:
+            json.dump({"system_identifier": head.system_identifier}, text)
+        self._store.put(_OWNER, file)
+        return head.system_identifier
+
+    def owner(self) -> t.Optional[int]:
+        """The cluster that this archive is of; None while it is empty."""
         if _OWNER not in self._store.names(""):
-            with open(file, "w", encoding="utf-8") as text:
-                json.dump({"system_identifier": head.system_identifier}, text)
-            self._store.put(_OWNER, file)
-            return head.system_identifier
-        self._store.get(_OWNER, file)
-        with open(file, encoding="utf-8") as text:
-            return int(json.load(text)["system_identifier"])
+            return None
+        with tempfile.TemporaryDirectory(dir=self._work, prefix="owner-") as work:
+            file = os.path.join(work, _OWNER)
+            self._store.get(_OWNER, file)
+            with open(file, encoding="utf-8") as text:
+                return int(json.load(text)["system_identifier"])
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""

@@ -21,6 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_status import
     Standing,
     exposition,
     problems,
+    strangers,
 )
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import Segment
 
@@ -96,6 +97,11 @@ def test_each_thing_that_is_wrong_is_said(different, said):
 )
 def test_what_is_not_wrong_is_not_said(different):
     assert problems(WELL._replace(**different), LIMITS, MIB16) == []
+
+
+@pytest.mark.parametrize(("cluster", "owner", "said"), [(1, 1, 0), (1, None, 0), (None, 1, 0), (1, 2, 1)])
+def test_an_archive_of_another_cluster_is_told(cluster, owner, said):
+    assert len(strangers(cluster, owner)) == said
 
 
 def test_a_failed_drill_does_not_hide_that_the_last_good_one_is_old():
