@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -17,9 +16,10 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal, chunks_of, stored
-from ansible_collections.escala.ha.plugins.module_utils._pg_wal import History, history_timeline, parse_history
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError, size_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import chunks_of, stored
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_timeline
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import controlled
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import (
     Archive,
     Backup,
@@ -113,33 +113,33 @@ class Backups:
         if name in records:
             raise BackupError(f"backup {name} is there already; a second later there is another name")
         try:
-            return self._make(name, parent, now)
+            return self._make(name, records[parent] if parent else None, now)
         except BackupError as error:
             if parent is None or _NO_SUMMARIES not in str(error):
                 raise
             # A node that was cloned or restored since has none of before that: whatever changed, a full one has it.
             return self._make(name, None, now)
 
-    def _make(self, name: str, parent: t.Optional[str], now: float) -> Record:
+    def _make(self, name: str, parent: t.Optional[Record], now: float) -> Record:
         with tempfile.TemporaryDirectory(dir=self._config.work_directory, prefix="base-") as work:
             data = os.path.join(work, "data")
             more = []
             if parent is not None:
                 file = os.path.join(work, _MANIFEST)
-                self._open_to_file(f"{FOLDER}/{parent}/{self.records()[0][parent].manifest}", file)
+                self._open_to_file(f"{FOLDER}/{parent.name}/{parent.manifest}", file)
                 more = [f"--incremental={file}"]
             self._copy(data, more)
-            self._run(["pg_verifybackup", "--quiet", data])
+            run_program(self._config, ["pg_verifybackup", "--quiet", data])
             with open(os.path.join(data, _MANIFEST), encoding="utf-8") as text:
                 manifest = json.load(text)
-            return self._keep(name, parent, now, data, manifest, control_of(self._config, data), work)
+            return self._keep(name, parent and parent.name, now, data, manifest, control_of(self._config, data), work)
 
     def _copy(self, data: str, more: t.Sequence[str]) -> None:
         config = self._config
         rate = [f"--max-rate={config.max_rate_kib}"] if config.max_rate_kib else []
         from_standby = f"{config.conninfo} target_session_attrs=prefer-standby application_name=escala_backup"
         what = ["--pgdata", data, "--format=plain", "--wal-method=stream", "--checkpoint=fast", "--no-password"]
-        self._run(["pg_basebackup", "--dbname", from_standby, *what, *rate, *more])
+        run_program(self._config, ["pg_basebackup", "--dbname", from_standby, *what, *rate, *more])
 
     def _keep(
         self,
@@ -155,15 +155,12 @@ class Backups:
         base, listed = f"{_BASE}{ending}", f"{_MANIFEST}{ending}"
         with open(os.path.join(data, _MANIFEST), "rb") as content:
             self._seal.close(chunks_of(content), os.path.join(work, listed))
-        plain_bytes = 0
         tar = ["tar", "--create", "--file=-", "--directory", data, "."]
         with subprocess.Popen(tar, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
             digest = self._seal.close(chunks_of(t.cast(t.IO[bytes], running.stdout)), os.path.join(work, base))
             said = t.cast(t.IO[bytes], running.stderr).read().decode("utf-8", "replace")
         if running.returncode:
             raise BackupError(f"backup {name} could not be packed: {said.strip()[-_SAID:]}")
-        for folder, _folders, files in os.walk(data):
-            plain_bytes += sum(os.lstat(os.path.join(folder, file)).st_size for file in files)
         record = Record(
             name=name,
             parent=parent,
@@ -174,7 +171,7 @@ class Backups:
             segment_bytes=int(control["Bytes per WAL segment"]),
             wal_ranges=list(manifest["WAL-Ranges"]),
             stored_bytes=os.path.getsize(os.path.join(work, base)),
-            plain_bytes=plain_bytes,
+            plain_bytes=size_of(data),
             base=base,
             base_sha256=digest,
             manifest=listed,
@@ -229,31 +226,9 @@ class Backups:
                     for kept_as in kept.values():
                         self._store.remove(f"wal/{folder}/{kept_as}")
 
-    def histories(self, wal: Wal) -> t.Dict[int, History]:
-        """What the archived histories say; raises BackupError for one that is damaged."""
-        found = {}
-        for name in wal.listing():
-            timeline = history_timeline(name)
-            if timeline is not None:
-                out = io.BytesIO()
-                wal.get(name, out)
-                history = parse_history(out.getvalue().decode("utf-8", "replace"))
-                # An empty one is a stub, and no timeline.
-                if history:
-                    found[timeline] = history
-        return found
-
     def _open_to_file(self, key: str, file: str) -> None:
         with self.fetched(key) as kept, self._seal.open(kept) as content, open(file, "xb") as out:
             shutil.copyfileobj(content, out, CHUNK_BYTES)
-
-    def _run(self, command: t.Sequence[str]) -> None:
-        done = subprocess.run(
-            [self._config.program(command[0]), *command[1:]], capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()
-            raise BackupError(f"{command[0]} failed ({done.returncode}): {said[-_SAID:] or 'it said nothing'}")
 
 
 def _segment_bytes(records: t.Mapping[str, Record]) -> int:
@@ -273,6 +248,16 @@ def _parent_of(records: t.Mapping[str, Record], incrementals: int) -> t.Optional
     return newest.name if len(chain) <= incrementals else None
 
 
+def run_program(config: Config, command: t.Sequence[str]) -> None:
+    """Run one of PostgreSQL's own programs; raises BackupError with its words."""
+    done = subprocess.run(
+        [config.program(command[0]), *command[1:]], capture_output=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        raise BackupError(f"{command[0]} failed ({done.returncode}): {said[-_SAID:] or 'it said nothing'}")
+
+
 def control_of(config: Config, data: str) -> t.Dict[str, str]:
     """What pg_controldata says of a data directory."""
     done = subprocess.run(
@@ -283,5 +268,4 @@ def control_of(config: Config, data: str) -> t.Dict[str, str]:
     )
     if done.returncode:
         raise BackupError(f"{data} has no usable control data: {done.stderr.decode('utf-8', 'replace').strip()}")
-    pairs = (line.partition(":") for line in done.stdout.decode("utf-8", "replace").splitlines())
-    return {name.strip(): value.strip() for name, _colon, value in pairs}
+    return controlled(done.stdout.decode("utf-8", "replace"))

@@ -13,17 +13,11 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import control_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import LEAST
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rendered
 
 _PORT = "5432"
 _SAID = 600
-# A recovery refuses to start with less than its source had.
-_AT_LEAST = {
-    "max_connections": "max_connections setting",
-    "max_worker_processes": "max_worker_processes setting",
-    "max_wal_senders": "max_wal_senders setting",
-    "max_prepared_transactions": "max_prepared_xacts setting",
-    "max_locks_per_transaction": "max_locks_per_xact setting",
-}
 _OWN = {
     "listen_addresses": "",
     "port": _PORT,
@@ -59,14 +53,14 @@ class Instance:
 
     def __enter__(self) -> Instance:
         control = control_of(self._config, self.data)
-        settings = {**_OWN, **{name: control[said] for name, said in _AT_LEAST.items()}, **self._settings}
+        settings = {**_OWN, **{name: control[said] for said, name in LEAST.items()}, **self._settings}
         settings["unix_socket_directories"] = os.path.dirname(self.data)
         settings["hba_file"] = os.path.join(self.data, "pg_hba.conf")
         with open(settings["hba_file"], "w", encoding="utf-8") as file:
             # Through the socket, which only this host's own user reaches.
             file.write("local all all trust\n")
         with open(os.path.join(self.data, "postgresql.conf"), "w", encoding="utf-8") as file:
-            file.writelines(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
+            file.write(rendered(settings, {}))
         with open(os.path.join(self.data, "recovery.signal"), "w", encoding="utf-8"):
             pass
         with open(self._log, "wb") as log:
@@ -149,8 +143,3 @@ def _psql(config: Config, entry: t.Sequence[str], question: str) -> str:
     if done.returncode:
         raise BackupError(done.stderr.decode("utf-8", "replace").strip()[-_SAID:])
     return done.stdout.decode("utf-8", "replace").strip()
-
-
-def _quoted(value: str) -> str:
-    text = value.replace("\\", "\\\\").replace("'", "''")
-    return f"'{text}'"

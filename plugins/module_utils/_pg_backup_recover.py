@@ -19,7 +19,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore impor
     moment,
     recovery_settings,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, size_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import chunks_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_name
 
@@ -66,13 +66,6 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
         "size_bytes": size_of(data),
         "seconds": round(time.monotonic() - begun, 1),
     }
-
-
-def size_of(directory: str) -> int:
-    """What the files below a directory take, in bytes."""
-    return sum(
-        os.lstat(os.path.join(folder, file)).st_size for folder, _folders, files in os.walk(directory) for file in files
-    )
 
 
 def stream(config: Config, out: int) -> None:

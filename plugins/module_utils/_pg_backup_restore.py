@@ -9,10 +9,9 @@ import contextlib
 import datetime
 import os
 import shutil
-import subprocess
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups, Record
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups, Record, run_program
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal
@@ -115,7 +114,7 @@ class Restore:
         """What there is, the records, when each segment was written, and what is wrong."""
         records, faults = self.backups.records()
         listing = self.wal.listing()
-        histories = self.backups.histories(self.wal)
+        histories = self.wal.histories()
         segment_bytes = max((one.segment_bytes for one in records.values()), default=1 << 24)
         names = {name: entry.written_at for name, (_key, entry) in listing.items()}
         received = self._received(names)
@@ -189,10 +188,10 @@ class Restore:
             whole = parts[0]
             if len(parts) > 1:
                 whole = os.path.join(draft, "whole")
-                self._run(["pg_combinebackup", "--output", whole, *parts])
+                run_program(self._config, ["pg_combinebackup", "--output", whole, *parts])
             if verify:
                 # Files and the WAL that makes them consistent; a damaged one is named.
-                self._run(["pg_verifybackup", "--quiet", whole])
+                run_program(self._config, ["pg_verifybackup", "--quiet", whole])
             os.rename(whole, directory)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -213,11 +212,3 @@ class Restore:
                 shutil.copyfileobj(content, out, CHUNK_BYTES)
                 return True
         return False
-
-    def _run(self, command: t.Sequence[str]) -> None:
-        done = subprocess.run(
-            [self._config.program(command[0]), *command[1:]], capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-            raise BackupError(f"{command[0]} failed ({done.returncode}): {said[-_SAID:] or 'it said nothing'}")

@@ -32,6 +32,11 @@ class Archiver(t.NamedTuple):
     archived_age: t.Optional[float]
     last_failed: str
 
+    @property
+    def failing(self) -> bool:
+        """Whether its last try failed."""
+        return self.failed_age is not None and (self.archived_age is None or self.failed_age < self.archived_age)
+
 
 class Standing(t.NamedTuple):
     """What is known at one moment. Ages are in seconds, None where there is none."""
@@ -100,10 +105,7 @@ def _archiving(seen: Standing, limits: Limits, segment_bytes: int) -> t.List[str
     if archiver is None:
         return [f"the primary cannot be asked how far it has written: {seen.archiver_why}"]
     found = []
-    fails = archiver.failed_age is not None and (
-        archiver.archived_age is None or archiver.failed_age < archiver.archived_age
-    )
-    if fails:
+    if archiver.failing:
         found.append(
             f"the primary cannot archive {archiver.last_failed}; its log says why, and its disk fills until then"
         )
@@ -134,7 +136,11 @@ def exposition(seen: Standing, found: t.Sequence[str]) -> str:
         ("backup_archive_behind_bytes", "WAL that is written and not in the archive.", behind),
         ("backup_archive_age_seconds", "Time since the archive's last segment was written.", seen.archived_age),
         ("backup_archive_gaps", "Segments that are missing between others.", float(len(seen.gaps))),
-        ("backup_archive_failing", "Whether the primary's last try to archive failed.", _failing(seen.archiver)),
+        (
+            "backup_archive_failing",
+            "Whether the primary's last try to archive failed.",
+            _number(seen.archiver.failing if seen.archiver else None),
+        ),
         ("backup_free_bytes", "What is free where backups are kept.", seen.free_bytes),
         ("backup_stored_bytes", "What the last backup takes as it is kept.", float(seen.needed_bytes)),
         ("backup_receiving", "Whether WAL is received as it is written.", _number(seen.receiving)),
@@ -149,15 +155,6 @@ def exposition(seen: Standing, found: t.Sequence[str]) -> str:
 
 def _number(value: t.Optional[bool]) -> t.Optional[float]:
     return None if value is None else float(value)
-
-
-def _failing(archiver: t.Optional[Archiver]) -> t.Optional[float]:
-    if archiver is None:
-        return None
-    return float(
-        archiver.failed_age is not None
-        and (archiver.archived_age is None or archiver.failed_age < archiver.archived_age)
-    )
 
 
 def look(config: Config, now: float) -> t.Tuple[Standing, int]:

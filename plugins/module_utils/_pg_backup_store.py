@@ -180,6 +180,13 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def size_of(directory: str) -> int:
+    """What the files below a directory take, in bytes."""
+    return sum(
+        os.lstat(os.path.join(folder, file)).st_size for folder, _folders, files in os.walk(directory) for file in files
+    )
+
+
 class Seal:
     """How content is kept: compressed by zstd, and encrypted by age where there is a recipient. Any of both can be opened by hand with these programs.
 

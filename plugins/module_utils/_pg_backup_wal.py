@@ -26,8 +26,13 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import 
     Seal,
     Store,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_timeline, lsn_text, parse_history
-from ansible_collections.escala.ha.plugins.module_utils._wal_archive import is_archived, partial_of, segment_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import (
+    History,
+    history_timeline,
+    lsn_text,
+    parse_history,
+)
+from ansible_collections.escala.ha.plugins.module_utils._wal_archive import Segment, is_archived, partial_of, segment_of
 
 FOLDER = "wal"
 _HISTORIES = "histories"
@@ -138,11 +143,10 @@ class Wal:
         """
         size = os.path.getsize(plain)
         segment = segment_of(name, size) or partial_of(name, size)
-        ends = (
-            [left_at for left_at in self._ends(segment.timeline) if left_at // size == segment.number]
-            if segment
-            else []
-        )
+        if segment is None:
+            return False
+        left = (place for history in self.histories().values() for place in history)
+        ends = [left_at for parent, left_at in left if Segment(parent, left_at // size) == segment]
         if not ends:
             return False
         counts = max(ends) % size
@@ -151,14 +155,17 @@ class Wal:
         with open(plain, "rb") as content:
             return content.read(counts) == kept.getvalue()[:counts]
 
-    def _ends(self, timeline: int) -> t.List[int]:
-        """Where others left a timeline, by the histories that are there."""
-        found = []
+    def histories(self) -> t.Dict[int, History]:
+        """What the archived histories say, by timeline; raises BackupError and ValueError for one that is damaged."""
+        found = {}
         for name in stored(self._store.names(f"{FOLDER}/{_HISTORIES}")):
+            timeline = history_timeline(name)
             out = io.BytesIO()
             self.get(name, out)
             history = parse_history(out.getvalue().decode("utf-8", "replace"))
-            found += [left_at for parent, left_at in history if parent == timeline]
+            # An empty one is a stub, and no timeline.
+            if timeline is not None and history:
+                found[timeline] = history
         return found
 
     def _owner(self, head: Head, work: str) -> int:

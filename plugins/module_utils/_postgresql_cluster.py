@@ -33,14 +33,14 @@ _NOT_RUNNING: t.Dict[str, t.Any] = {
     "pending_restart": [],
 }
 # A server that starts as a standby does not start with less of these than its primary had: how pg_controldata calls them, and the settings.
-_LEAST = {
+LEAST = {
     "max_connections setting": "max_connections",
     "max_worker_processes setting": "max_worker_processes",
     "max_wal_senders setting": "max_wal_senders",
     "max_prepared_xacts setting": "max_prepared_transactions",
     "max_locks_per_xact setting": "max_locks_per_transaction",
 }
-NEVER_BELOW_THE_PRIMARY = tuple(_LEAST.values())
+NEVER_BELOW_THE_PRIMARY = tuple(LEAST.values())
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
@@ -101,7 +101,7 @@ def observed(
     if control[0] == 0:
         said = controlled(control[1])
         found["system_identifier"] = said.get("Database system identifier")
-        found["least"] = {setting: int(said[name]) for name, setting in _LEAST.items() if name in said}
+        found["least"] = {setting: int(said[name]) for name, setting in LEAST.items() if name in said}
     else:
         found["problem"] = f"pg_controldata: {control[2].strip() or control[0]}"
     if answer[0] != 0:
