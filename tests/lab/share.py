@@ -90,7 +90,7 @@ def _readiness(lab: Lab, instance: str) -> dict[str, Any]:
     host, port = instance.rsplit("-", 1)
     address = lab.hosts()[host]["address"]
     said: dict[str, Any] = json.loads(
-        lab.on(host, f"curl --silent --max-time 5 http://{address}:{port}/health/ready", check=False) or "{}"
+        lab.on(host, f"curl --silent --max-time 10 http://{address}:{port}/health/ready", check=False) or "{}"
     )
     return said
 

@@ -59,6 +59,7 @@ export interface ServerConfig {
   drainDelayMs: number;
   drainTimeoutMs: number;
   readyOverrideFile: string | undefined;
+  readyCheckTimeoutMs: number;
 }
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -127,6 +128,7 @@ export function readServerConfig(env: EnvironmentReader): ServerConfig {
     drainDelayMs: env.integer("DRAIN_DELAY_MS", 5_000, 0, 600_000),
     drainTimeoutMs: env.integer("DRAIN_TIMEOUT_MS", 30_000, 0, 3_600_000),
     readyOverrideFile: env.optionalText("READY_OVERRIDE_FILE"),
+    readyCheckTimeoutMs: env.integer("READY_CHECK_TIMEOUT_MS", 1_800, 100, 60_000),
   };
 }
 

@@ -20,7 +20,7 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** How long the readiness check waits for the database: below the two seconds within which /health/ready must answer. */
+/** How long the readiness check waits for the database: below READY_CHECK_TIMEOUT_MS's default. */
 const PROBE_TIMEOUT_MS = 1_500;
 
 /** Opens nothing yet: connections are made on first use, so an instance starts, and says that it is not ready, while the database is away. */

@@ -21,9 +21,6 @@ export interface Verdict {
 /** Results are kept this long, so that many balancers asking often cost one check a second. */
 const KEEP_MS = 1_000;
 
-/** A check that takes longer counts as failed: /health/ready always answers within two seconds. */
-const LIMIT_MS = 1_800;
-
 /** Decides whether this instance should get traffic. */
 export class Readiness {
   private isDraining = false;
@@ -34,9 +31,11 @@ export class Readiness {
   constructor(
     checks: Readonly<Record<string, Check>>,
     private readonly overrideFile: string | undefined,
+    /** A check that takes longer counts as failed, so /health/ready answers at that time whatever hangs. */
+    checkTimeoutMs: number,
     private readonly now: () => number = Date.now,
   ) {
-    this.probes = new Map(Object.entries(checks).map(([name, check]) => [name, limited(check, LIMIT_MS)]));
+    this.probes = new Map(Object.entries(checks).map(([name, check]) => [name, limited(check, checkTimeoutMs)]));
   }
 
   get draining(): boolean {

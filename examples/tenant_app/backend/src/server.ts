@@ -18,7 +18,11 @@ const logger = pino({
 
 const database = openDatabase(config.database, (error) => logger.warn({ err: error }, "an idle database connection broke"));
 const storage = await StorageSelector.open(config.storage, database);
-const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, config.readyOverrideFile);
+const readiness = new Readiness(
+  { ...database.checks, storage: () => storage.current().check() },
+  config.readyOverrideFile,
+  config.readyCheckTimeoutMs,
+);
 const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
 
 // Before the first request: otherwise a file could be looked for in the wrong place.

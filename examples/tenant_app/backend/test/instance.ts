@@ -27,7 +27,7 @@ export async function startInstance(environment: Record<string, string>): Promis
   const logger = pino({ level: "silent" });
   const database = openDatabase(config.database, () => {});
   const storage = await StorageSelector.open(config.storage, database);
-  const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, undefined);
+  const readiness = new Readiness({ ...database.checks, storage: () => storage.current().check() }, undefined, 1_800);
   const app = await buildApp({ config, logger, database, storage, readiness, revocation: noRevocation });
   await app.listen({ host: "127.0.0.1", port: 0 });
   return { app, base: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`, database, storage, readiness };

@@ -113,7 +113,7 @@ describe("a bucket", () => {
 
   test("readiness says why", async () => {
     const missing = new S3Storage({ ...config, bucket: `${config.bucket}-gone` }, SHORT_MS);
-    const { reasons } = await new Readiness({ storage: () => missing.check() }, undefined).verdict();
+    const { reasons } = await new Readiness({ storage: () => missing.check() }, undefined, 1_800).verdict();
     assert.equal(reasons.length, 1);
     assert.ok(reasons[0]!.startsWith(`storage: ${config.endpoint}/${config.bucket}-gone: `));
     assert.match(reasons[0]!, NO_BUCKET);

@@ -4,7 +4,7 @@ import { pipeline, Transform, type Readable, type TransformCallback } from "node
 /** What an upload is sent in, and all of it that is held in memory. S3 takes no smaller part but the last, and at most 10,000 of them. */
 export const PART_BYTES = 5 * 1024 * 1024;
 
-/** Below the two seconds within which /health/ready answers, so that it can say more than "no answer". */
+/** Below READY_CHECK_TIMEOUT_MS's default, so that it can say more than "no answer". */
 const CHECK_MS = 1_500;
 
 /** The first try of a request and one more. */
