@@ -24,6 +24,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_receive import Receiver
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_recover import recover, stream
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import Restore, moment, target_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import end, make, wanted_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_status import (
     REPORT,
     Limits,
@@ -122,8 +123,22 @@ def _restore(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
-def _restored(config: Config, _options: argparse.Namespace) -> int:
-    stream(config, sys.stdout.fileno())
+def _restored(config: Config, options: argparse.Namespace) -> int:
+    stream(config, options.name, sys.stdout.buffer)
+    return 0
+
+
+def _side(config: Config, options: argparse.Namespace) -> int:
+    wanted = wanted_of(options.database, options.table, options.schema)
+    with _alone(config, "side"):
+        said = make(config, target_of(options.to), _fetch_command(options), wanted)
+    sys.stdout.write(json.dumps(said) + "\n")
+    return 0
+
+
+def _end_side(config: Config, _options: argparse.Namespace) -> int:
+    with _alone(config, "side"):
+        sys.stdout.write(json.dumps({"removed": end(config)}) + "\n")
     return 0
 
 
@@ -189,6 +204,8 @@ _VERBS: t.Dict[str, t.Callable[[Config, argparse.Namespace], int]] = {
     "plan": _plan,
     "restore": _restore,
     "restored": _restored,
+    "side": _side,
+    "end-side": _end_side,
     "drill": _drill,
     "receive": _receive,
     "status": _status,
@@ -210,14 +227,20 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("base", help="make a base backup").add_argument(
         "--full", action="store_true", help="not one that builds on another"
     )
-    for verb, what in (
-        ("plan", "say what a restore would take and reach"),
-        ("restore", "recover into the work directory"),
-    ):
+    aims = {
+        "plan": "say what a restore would take and reach",
+        "restore": "recover into the work directory",
+        "side": "recover a server beside the cluster, and take tables from it",
+    }
+    for verb, what in aims.items():
         parsed = verbs.add_parser(verb, help=what)
         parsed.add_argument("--to", default="latest", help="latest, a time with its zone, lsn:0/5000000 or point:NAME")
-    verbs.add_parser("restored", help="write what was restored as a tar archive").add_argument(
-        "name", help="always data"
+    parsed.add_argument("--database", required=True, help="whose tables")
+    parsed.add_argument("--table", action="append", default=[], help="one with its schema; may be told again")
+    parsed.add_argument("--schema", default="restored", help="under which they are to come back")
+    verbs.add_parser("end-side", help="remove that server")
+    verbs.add_parser("restored", help="write what was restored").add_argument(
+        "name", help="data, a tar archive, or tables, a script"
     )
     verbs.add_parser("drill", help="restore the newest backup with all WAL, look at it, and throw it away")
     verbs.add_parser("receive", help="receive WAL as it is written, until the connection ends")

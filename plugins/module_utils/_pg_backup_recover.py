@@ -19,7 +19,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore impor
     moment,
     recovery_settings,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, size_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import SCRIPT, SIDE
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError, size_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import chunks_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_name
 
@@ -68,10 +69,21 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
     }
 
 
-def stream(config: Config, out: int) -> None:
-    """Write the restored directory as a tar archive to a file descriptor; raises BackupError where there is none."""
+def stream(config: Config, name: str, out: t.IO[bytes]) -> None:
+    """Write out what was restored: `data` as a tar archive, or the `tables` of a side instance as a script; raises BackupError where there is none."""
+    if name == "tables":
+        try:
+            with open(config.work(SIDE, SCRIPT), "rb") as script:
+                shutil.copyfileobj(script, out, CHUNK_BYTES)
+        except FileNotFoundError:
+            raise BackupError(
+                "no tables have been restored here; run playbooks/restore_table.yml from its beginning"
+            ) from None
+        return
+    if name != "data":
+        raise BackupError(f"{name!r} is neither data nor tables")
     data = config.work("restored", "data")
     if not os.path.isdir(data):
         raise BackupError("nothing has been restored here; run playbooks/restore.yml from its beginning")
-    os.dup2(out, 1)
+    os.dup2(out.fileno(), 1)
     os.execvp("tar", ["tar", "--create", "--file=-", "--directory", data, "."])  # noqa: S606  by PATH, and without a shell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore impor
     recovery_settings,
     target_of,
 )
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import wanted_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_status import (
     Archiver,
     Limits,
@@ -255,3 +257,28 @@ def test_backups_that_do_not_fail(results, said):
     verdict = judge_backups(results)
     assert not verdict["passed"]
     assert said in verdict["reason"]
+
+
+def test_tables_are_asked_for_by_names_that_need_no_quotes():
+    wanted = wanted_of("app", ["public.orders", "audit.entries"], "restored")
+    assert wanted == ("app", ("public.orders", "audit.entries"), "restored")
+    assert wanted_of("app", [], "restored").tables == ()
+
+
+@pytest.mark.parametrize(
+    ("database", "tables", "schema", "said"),
+    [
+        ("app; DROP", [], "restored", "database is 'app; DROP'"),
+        ("app", [], "", "schema is ''"),
+        ("app", [], "Restored", "schema is 'Restored'"),
+        ("app", [], "r" * 64, "at most 63"),
+        ("app", ["orders"], "restored", "'orders' is no table's name with its schema, such as public.orders"),
+        ("app", ["public.orders; --"], "restored", "is no table's name with its schema"),
+        ("app", ["a.b.c"], "restored", "is no table's name with its schema"),
+        ("app", ["restored.orders"], "restored", "restored.orders is in the schema restored already"),
+        ("app", ["a.orders", "b.orders"], "restored", "orders is asked for more than once"),
+    ],
+)
+def test_what_could_not_come_back_by_its_name_is_refused(database, tables, schema, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        wanted_of(database, tables, schema)
