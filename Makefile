@@ -36,7 +36,7 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 
 soak-backup: check venv ## the backups' stories: drills, damage, and a table that was dropped
 	@$(PYTHON) -m lab up --topology backups && .venv/bin/python -m lab converge && \
-		.venv/bin/python -m pytest tests/lab/test_etapa_3_backup.py --soak -v
+		.venv/bin/python -m pytest tests/lab/test_etapa_3_backup.py tests/lab/test_etapa_3_backup_faults.py --soak -v
 
 soak-storage: check venv ## the storage's stories: 2,000 uploads over a node's power-off, a migration of 10,000 files
 	@status=0; \
