@@ -162,7 +162,8 @@ class RcloneStore:
     def _expect(self, what: str, answer: subprocess.CompletedProcess[bytes]) -> None:
         if answer.returncode:
             lines = [line for line in answer.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-            raise BackupError(f"{self.remote}: {what}: {lines[-1][-300:] if lines else answer.returncode}")
+            # The cause is on the last line, and what for on the one before.
+            raise BackupError(f"{self.remote}: {what}: {' '.join(lines[-2:])[-400:] if lines else answer.returncode}")
 
 
 def _seconds(moment: str) -> float:
