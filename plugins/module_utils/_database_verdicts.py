@@ -11,9 +11,11 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_checks impor
 from ansible_collections.escala.ha.plugins.module_utils._verdict import Check, Verdict, validated
 
 POOLER_WRITES = Check(3, "pooler_writes", "Every pooler sends writes to the primary, and to nobody else")
-POOLER_READS = Check(3, "pooler_reads", "Every pooler reads from each standby, and from the primary only without one")
+POOLER_READS = Check(3, "pooler_reads", "Every pooler reads from a standby, and from the primary only without one")
 CATALOGUE = Check(3, "repmgr_catalogue", "repmgr's catalogue has every data node as it is")
 
+# Longer than a connection takes to come about.
+_STARVED_SECONDS = 1.0
 Result = t.Mapping[str, t.Any]
 # What one task registered, by the host's name.
 Results = t.Mapping[str, Result]
@@ -122,7 +124,7 @@ def cluster_from(results: Results) -> Cluster:
 
 
 def judge_poolers(poolers: Results, cluster: Cluster, database: str) -> t.List[Verdict]:
-    """Judge what pgbouncer_info says on each host: writes go to the very primary, and reads to all standbys."""
+    """Judge what pgbouncer_info says on each host: writes go to the very primary, reads to a standby, and nobody waits for what cannot be entered."""
     readers = f"{database}_ro"
     evidence = {
         host: {name: _hosts(seen, name, cluster) for name in (database, readers)} for host, seen in poolers.items()
@@ -137,7 +139,7 @@ def judge_poolers(poolers: Results, cluster: Cluster, database: str) -> t.List[V
     writes = [f"{host} {fault}" for host, seen in poolers.items() for fault in _write_faults(seen, cluster, database)]
     reads = [f"{host} {fault}" for host, seen in poolers.items() for fault in _read_faults(seen, cluster, readers)]
     remedy = "Read `journalctl -u escala-pg-follow -u pgbouncer` there"
-    read_from = _list(cluster.standbys) or f"{cluster.primary}, for there is no standby"
+    read_from = " or ".join(cluster.standbys) or f"{cluster.primary}, for there is no standby"
     return [
         _judged(POOLER_WRITES, writes, remedy, f"{_list(poolers)} send writes to {cluster.primary}", evidence),
         _judged(POOLER_READS, reads, remedy, f"{_list(poolers)} read from {read_from}", evidence),
@@ -169,6 +171,19 @@ def _pool_faults(seen: Result, database: str) -> t.Iterator[str]:
         yield f"has no database {database}"
     elif row["paused"] or row["disabled"]:
         yield f"has {database} {'paused' if row['paused'] else 'disabled'}, so its clients wait or get errors"
+    else:
+        yield from _starved(seen, database)
+
+
+def _starved(seen: Result, database: str) -> t.Iterator[str]:
+    """Clients that wait while no connection to PostgreSQL comes about: an address may be right and a certificate not."""
+    for pool in seen.get("pools") or ():
+        has = pool["servers_active"] + pool["servers_idle"]
+        if pool["database"] == database and not has and pool["longest_wait_seconds"] >= _STARVED_SECONDS:
+            yield (
+                f"has {pool['clients_waiting']} clients of {pool['user']} waiting for {database} for {pool['longest_wait_seconds']:.0f} s,"
+                " and no connection for them"
+            )
 
 
 def _write_faults(seen: Result, cluster: Cluster, database: str) -> t.Iterator[str]:
@@ -194,9 +209,8 @@ def _read_faults(seen: Result, cluster: Cluster, readers: str) -> t.Iterator[str
     if _row(seen, readers) is None:
         return
     hosts, wanted = _hosts(seen, readers, cluster), cluster.standbys or [str(cluster.primary)]
-    missing = [name for name in wanted if name not in hosts]
-    if missing:
-        yield f"does not read from {_list(missing)}, only from {_list(hosts) or 'nobody'}"
+    if len(hosts) != 1:
+        yield f"reads from {_list(hosts) or 'nobody'}, and should from one of {_list(wanted)}"
     for host in hosts:
         if host not in wanted:
             yield f"reads from {host}, which is {'the primary' if host == cluster.primary else 'no data node that answers'}"

@@ -69,6 +69,8 @@ class Config(t.NamedTuple):
     hold_seconds: float
     # How long a standby must be well before it is read from again.
     steady_seconds: float
+    # This host's place among those that have a pooler, from 0: they share the standbys by it.
+    reader_turn: int = 0
 
     @property
     def rules(self) -> Rules:
@@ -169,22 +171,29 @@ def _readers(
     return found.readers or before.readers
 
 
-def hosts(pooled: Pooled, course: Course, config: Config) -> t.List[Node]:
-    """The nodes that one of PgBouncer's databases goes to; none while nothing is known, or two claim it."""
+def host(pooled: Pooled, course: Course, config: Config) -> t.Optional[Node]:
+    """The node that one of PgBouncer's databases goes to; none while nothing is known, or two claim it.
+
+    One of the standbys for each pooler: given several, PgBouncer to 1.24 looks for all their names together in a server's certificate, and enters none
+    (https://github.com/pgbouncer/pgbouncer/issues/1300).
+    """
     writer, readers = course.target
-    names = [writer] if pooled.to == WRITER else readers
-    return [config.node(name) for name in names if name]
+    name = writer if pooled.to == WRITER else _reader(readers, config)
+    return config.node(name) if name else None
+
+
+def _reader(readers: t.Sequence[str], config: Config) -> t.Optional[str]:
+    return readers[config.reader_turn % len(readers)] if readers else None
 
 
 def databases_text(course: Course, config: Config) -> str:
     """The file that PgBouncer includes among its databases."""
     lines = ["; Written by escala-pg-follow, which knows who is primary: what is changed here is overwritten."]
     for pooled in config.databases:
-        nodes = hosts(pooled, course, config)
-        host = ",".join(node.address for node in nodes) or NOWHERE
-        port = nodes[0].port if nodes else config.nodes[0].port
+        node = host(pooled, course, config)
+        address, port = (node.address, node.port) if node else (NOWHERE, config.nodes[0].port)
         lines.append(
-            f"{pooled.name} = host={host} port={port} dbname={pooled.database} pool_mode={pooled.pool_mode}"
+            f"{pooled.name} = host={address} port={port} dbname={pooled.database} pool_mode={pooled.pool_mode}"
             f" pool_size={pooled.pool_size} max_db_connections={pooled.max_connections}"
         )
     return "\n".join(lines) + "\n"
@@ -198,7 +207,7 @@ def change_line(before: Course, after: Course) -> str:
     if after.target[0] != before.target[0]:
         news.append(f"writes go to {after.writer} (before: {before.target[0] or 'nowhere'})")
     if after.readers != before.readers:
-        news.append(f"reads go to {', '.join(after.readers)} (before: {', '.join(before.readers) or 'nowhere'})")
+        news.append(f"reads go to one of {', '.join(after.readers)} (before: {', '.join(before.readers) or 'nowhere'})")
     if after.held and not before.held:
         return f"<4>{'; '.join([*news, f'clients of {after.writer} wait'])}: {after.reason}"
     if before.held and not after.held:
@@ -262,7 +271,7 @@ def metrics_text(
     order = list(names)
     families: t.List[t.Tuple[str, str, str, t.Dict[str, float]]] = [
         ("writer", "gauge", "Whether writes go to the node.", {name: float(name == writer) for name in order}),
-        ("reader", "gauge", "Whether reads go to the node.", {name: float(name in readers) for name in order}),
+        ("reader", "gauge", "Whether the node is one to read from.", {name: float(name in readers) for name in order}),
         (
             "node_silent_seconds",
             "gauge",

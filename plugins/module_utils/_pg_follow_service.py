@@ -26,7 +26,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_follow import (
     course_from,
     databases_text,
     document,
-    hosts,
+    host,
     judge,
     metrics_text,
 )
@@ -184,7 +184,7 @@ class Pooler:
 
     def _cut(self, course: Course, gone: t.Collection[str]) -> None:
         wanted = {
-            pooled.name: (pooled.to, {node.address for node in hosts(pooled, course, self.config)})
+            pooled.name: (pooled.to, {node.address for node in [host(pooled, course, self.config)] if node})
             for pooled in self.config.databases
         }
         with self._console() as console:
@@ -264,7 +264,7 @@ class Follower:
         _replace(self.config.metrics_file, metrics, 0o644)
         _notify(
             "WATCHDOG=1",
-            f"STATUS=writes to {found['writer'] or 'nowhere'}, reads to {', '.join(found['readers']) or 'nowhere'}: {found['reason']}",
+            f"STATUS=writes to {found['writer'] or 'nowhere'}, reads to one of {', '.join(found['readers']) or 'nowhere'}: {found['reason']}",
         )
 
 

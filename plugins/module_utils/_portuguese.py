@@ -172,7 +172,7 @@ CHECKS: t.Dict[str, Words] = {
         "Leia `journalctl -u escala-pg-follow -u pgbouncer` no host indicado; sem primário conhecido, corrija antes o banco.",
     ),
     "pooler_reads": Words(
-        "Cada pooler lê de todos os standbys, e do primário só quando não há nenhum",
+        "Cada pooler lê de um standby, e do primário só quando não há nenhum",
         "Leia `journalctl -u escala-pg-follow` no host indicado: ele diz por que um standby ficou de fora.",
     ),
     "repmgr_catalogue": Words(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_an_application_host_uses_its_own_pooler_and_migrations_pass_it_by(clust
             host, f"grep --count --fixed-strings '{part}' /etc/tenant-app/credentials/{name}", check=False
         )
         assert found.strip() == "1", f"{name} of {host} does not have {part}"
+
+
+def test_every_instance_reads_from_a_standby(cluster: Cluster, instances: list[str]) -> None:
+    """The pooler's list may name a standby that it cannot enter; whether it is read from only the application knows."""
+    for instance in instances:
+        host, port = instance.rsplit("-", 1)
+        url = f"http://{cluster.lab.hosts()[host]['address']}:{port}/health/ready"
+
+        def replica(url: str = url, host: str = host) -> bool:
+            said = json.loads(cluster.lab.on(host, f"curl --silent --max-time 3 {url}"))["checks"]["replica"]
+            assert said["ok"], said
+            assert "note" not in said, said
+            return True
+
+        eventually(f"{instance} reads from a standby", replica, within=20)
 
 
 @pytest.mark.usefixtures("whole_platform")

@@ -78,12 +78,20 @@ def test_before_anybody_is_heard_it_is_valid_and_points_nowhere():
     assert f"\napp_ro = host={NOWHERE} port=5432 dbname=app " in text
 
 
-def test_writes_go_to_the_primary_and_reads_go_round_the_standbys(course):
+@pytest.mark.parametrize(("turn", "reader"), [(0, 2), (1, 3), (2, 2), (5, 3)])
+def test_writes_go_to_the_primary_and_the_hosts_share_the_standbys(course, turn, reader):
     assert course.target == ("db1", ("db2", "db3"))
-    assert databases_text(course, CONFIG).splitlines()[1:] == [
+    # Never to two at once: PgBouncer would look for both names in one certificate.
+    assert databases_text(course, CONFIG._replace(reader_turn=turn)).splitlines()[1:] == [
         "app = host=192.0.2.31 port=5432 dbname=app pool_mode=transaction pool_size=15 max_db_connections=20",
-        "app_ro = host=192.0.2.32,192.0.2.33 port=5432 dbname=app pool_mode=transaction pool_size=10 max_db_connections=12",
+        f"app_ro = host=192.0.2.3{reader} port=5432 dbname=app pool_mode=transaction pool_size=10 max_db_connections=12",
     ]
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_every_host_reads_from_the_last_standby_there_is(course, turn):
+    after = judge(course, heard(primary("db1"), standby("db3"), silent=["db2"]), CONFIG, 11.0)
+    assert "app_ro = host=192.0.2.33 " in databases_text(after, CONFIG._replace(reader_turn=turn))
 
 
 def test_without_a_standby_the_writer_is_read_from():
