@@ -14,8 +14,8 @@ POOLER_WRITES = Check(3, "pooler_writes", "Every pooler sends writes to the prim
 POOLER_READS = Check(3, "pooler_reads", "Every pooler reads from a standby, and from the primary only without one")
 CATALOGUE = Check(3, "repmgr_catalogue", "repmgr's catalogue has every data node as it is")
 
-# Longer than a connection takes to come about.
-_STARVED_SECONDS = 1.0
+# Longer than a connection takes to come about, and than a moment in which the follower changes it.
+_STARVED_SECONDS = 3.0
 Result = t.Mapping[str, t.Any]
 # What one task registered, by the host's name.
 Results = t.Mapping[str, Result]

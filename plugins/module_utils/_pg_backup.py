@@ -172,7 +172,11 @@ def _status(config: Config, _options: argparse.Namespace) -> int:
     limits = Limits(config.backup_age_limit_seconds, config.drill_age_limit_seconds, config.archive_lag_limit_seconds)
     found = problems(seen, limits, segment_bytes)
     if config.metrics_file:
-        write_metrics(config.metrics_file, exposition(seen, found))
+        try:
+            write_metrics(config.metrics_file, exposition(seen, found))
+        except OSError as error:
+            # A full disk is the very moment at which it must be heard.
+            found = [*found, f"the metrics stay as they were, for they cannot be written: {error}"]
     sys.stdout.write(json.dumps(told(seen, found)) + "\n")
     return 1 if found else 0
 

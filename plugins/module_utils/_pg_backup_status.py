@@ -23,6 +23,9 @@ _ARCHIVER = (
 _CLUSTER = "SELECT system_identifier FROM pg_control_system()"
 _RECEIVING = "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'escala_receiver'"
 
+# What WAL of some minutes takes. Where the disk is full nobody can say what a backup takes, since to look at one takes room too.
+_LEAST_FREE_BYTES = 64 << 20
+
 
 class Archiver(t.NamedTuple):
     """What the primary says of its archiving. Ages are in seconds, None for never."""
@@ -91,7 +94,7 @@ def problems(seen: Standing, limits: Limits, segment_bytes: int) -> t.List[str]:
         found.append(
             f"the last drill that passed is {_hours(seen.drill_age)} ago, and may be {_hours(limits.drill_age)}; run playbooks/drill_restore.yml"
         )
-    if seen.free_bytes is not None and seen.free_bytes < 2 * seen.needed_bytes:
+    if seen.free_bytes is not None and seen.free_bytes < max(2 * seen.needed_bytes, _LEAST_FREE_BYTES):
         found.append(
             f"{seen.free_bytes >> 20} MiB are free where backups are kept, and one takes {seen.needed_bytes >> 20} MiB; make room or keep fewer"
         )

@@ -224,7 +224,7 @@ def test_clients_that_wait_while_no_connection_comes_about_are_a_fault(name, pas
     assert said.startswith(f"app1 has 3 clients of app waiting for {name} for 7 s, and no connection for them.")
 
 
-@pytest.mark.parametrize("pool", [waiting("app_ro", 0.9), waiting("app_ro", 7.2, servers=1), waiting("other", 7.2)])
+@pytest.mark.parametrize("pool", [waiting("app_ro", 2.9), waiting("app_ro", 7.2, servers=1), waiting("other", 7.2)])
 def test_clients_that_wait_their_turn_are_none(pool):
     assert all(verdict["passed"] for verdict in judged(app1={**GOOD, "pools": [pool]}))
 

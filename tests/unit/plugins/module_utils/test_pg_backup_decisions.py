@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from ansible_collections.escala.ha.plugins.module_utils import _pg_backup
 from ansible_collections.escala.ha.plugins.module_utils._backup_verdict import judge_backups
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import config_from
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import hole
@@ -282,3 +283,21 @@ def test_tables_are_asked_for_by_names_that_need_no_quotes():
 def test_what_could_not_come_back_by_its_name_is_refused(database, tables, schema, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         wanted_of(database, tables, schema)
+
+
+def test_a_status_whose_metrics_cannot_be_written_is_told_all_the_same(monkeypatch, tmp_path, capsys):
+    file = tmp_path / "pg-backup.json"
+    settings = {
+        "version": 17,
+        "binaries": "/b",
+        "conninfo": "host=db1",
+        "work_directory": str(tmp_path),
+        "keep_full": 1,
+    }
+    settings |= {"keep_seconds": 0, "directory": str(tmp_path), "metrics_file": str(tmp_path / "absent" / "m.prom")}
+    file.write_text(json.dumps(settings))
+    monkeypatch.setattr(_pg_backup, "look", lambda _config, _now: (WELL._replace(free_bytes=0, needed_bytes=0), MIB16))
+    assert _pg_backup.main(["--config", str(file), "status"]) == 1
+    told = json.loads(capsys.readouterr().out)["problems"]
+    assert any("room" in problem for problem in told)
+    assert any("metrics stay as they were" in problem for problem in told)
