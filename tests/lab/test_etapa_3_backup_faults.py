@@ -98,9 +98,8 @@ def test_a_full_disk_is_named_and_nothing_is_missing_when_there_is_room_again(
     eventually("the primary cannot archive, and it is told", lambda: _cannot_archive(backups), within=120)
     done = backups.program("base", "--full", check=False)
     assert "No space left on device" in done, done
-    report = backups.drill()
-    assert not report["passed"]
-    assert "No space left on device" in report["why"]
+    # Not by its report, which stays that of the last drill where none can be written.
+    assert playbook("drill_restore.yml").returncode != 0
     told = playbook("verify.yml")
     assert told.returncode != 0
     assert "postgresql_backup_restorable" in told.stdout
