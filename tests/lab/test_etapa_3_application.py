@@ -35,14 +35,14 @@ def test_an_application_host_uses_its_own_pooler_and_migrations_pass_it_by(clust
         assert found.strip() == "1", f"{name} of {host} does not have {part}"
 
 
-def test_every_instance_reads_from_a_standby(cluster: Cluster, instances: list[str]) -> None:
+def test_every_instance_reads_from_a_standby(whole_cluster: Cluster, instances: list[str]) -> None:
     """The pooler's list may name a standby that it cannot enter; whether it is read from only the application knows."""
     for instance in instances:
         host, port = instance.rsplit("-", 1)
-        url = f"http://{cluster.lab.hosts()[host]['address']}:{port}/health/ready"
+        url = f"http://{whole_cluster.lab.hosts()[host]['address']}:{port}/health/ready"
 
         def replica(url: str = url, host: str = host) -> bool:
-            said = json.loads(cluster.lab.on(host, f"curl --silent --max-time 3 {url}"))["checks"]["replica"]
+            said = json.loads(whole_cluster.lab.on(host, f"curl --silent --max-time 3 {url}"))["checks"]["replica"]
             assert said["ok"], said
             assert "note" not in said, said
             return True
