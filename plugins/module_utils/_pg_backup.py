@@ -24,7 +24,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_receive import Receiver
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_recover import recover, stream
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import Restore, moment, target_of
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import end, make, wanted_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import end, make, stream_script, wanted_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_status import (
     REPORT,
     Limits,
@@ -124,7 +124,12 @@ def _restore(config: Config, options: argparse.Namespace) -> int:
 
 
 def _restored(config: Config, options: argparse.Namespace) -> int:
-    stream(config, options.name, sys.stdout.buffer)
+    if options.name == "tables":
+        stream_script(config, sys.stdout.buffer)
+    elif options.name == "data":
+        stream(config, sys.stdout.fileno())
+    else:
+        raise BackupError(f"{options.name!r} is neither data nor tables")
     return 0
 
 

@@ -14,13 +14,13 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_instance import Instance
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import (
+    Plan,
     Restore,
     Target,
     moment,
     recovery_settings,
 )
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_side import SCRIPT, SIDE
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError, size_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, size_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import chunks_of
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_name
 
@@ -28,6 +28,22 @@ _LIMIT_SECONDS = 24 * 3_600.0
 # What only the server that recovered needs; a node's own is elsewhere.
 _OF_THE_INSTANCE = ("postgresql.conf", "pg_hba.conf", "postmaster.opts")
 _WHERE = "SELECT timeline_id, pg_current_wal_lsn(), extract(epoch FROM pg_last_xact_replay_timestamp()) FROM pg_control_checkpoint()"
+
+
+@contextlib.contextmanager
+def recovered(config: Config, target: Target, fetch_command: str, folder: str) -> t.Iterator[t.Tuple[Plan, Instance]]:
+    """A server that has recovered in `data` of a folder, which must be empty, and what it was made of. After an error nothing is left of the folder."""
+    data = os.path.join(folder, "data")
+    try:
+        restore = Restore(config)
+        plan = restore.plan(target)
+        restore.unpack(plan, data)
+        with Instance(config, data, recovery_settings(target, fetch_command, plan.timeline)) as instance:
+            instance.wait_until_recovered(_LIMIT_SECONDS)
+            yield plan, instance
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t.Any]:
@@ -38,22 +54,14 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
     folder = config.work("restored")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, 0o700)
-    data = os.path.join(folder, "data")
     begun = time.monotonic()
-    restore = Restore(config)
-    try:
-        plan = restore.plan(target)
-        restore.unpack(plan, data)
-        with Instance(config, data, recovery_settings(target, fetch_command, plan.timeline)) as instance:
-            instance.wait_until_recovered(_LIMIT_SECONDS)
-            instance.ask("postgres", "CHECKPOINT")
-            timeline, lsn, last = instance.ask("postgres", _WHERE).split("|")
-        history = os.path.join(data, "pg_wal", history_name(int(timeline)))
-        with open(history, "rb") as content:
-            restore.wal.put(history_name(int(timeline)), chunks_of(content))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with recovered(config, target, fetch_command, folder) as (plan, instance):
+        data = instance.data
+        instance.ask("postgres", "CHECKPOINT")
+        timeline, lsn, last = instance.ask("postgres", _WHERE).split("|")
+        history = history_name(int(timeline))
+        with open(os.path.join(data, "pg_wal", history), "rb") as content:
+            Restore(config).wal.put(history, chunks_of(content))
     for name in _OF_THE_INSTANCE:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(data, name))
@@ -69,21 +77,10 @@ def recover(config: Config, target: Target, fetch_command: str) -> t.Dict[str, t
     }
 
 
-def stream(config: Config, name: str, out: t.IO[bytes]) -> None:
-    """Write out what was restored: `data` as a tar archive, or the `tables` of a side instance as a script; raises BackupError where there is none."""
-    if name == "tables":
-        try:
-            with open(config.work(SIDE, SCRIPT), "rb") as script:
-                shutil.copyfileobj(script, out, CHUNK_BYTES)
-        except FileNotFoundError:
-            raise BackupError(
-                "no tables have been restored here; run playbooks/restore_table.yml from its beginning"
-            ) from None
-        return
-    if name != "data":
-        raise BackupError(f"{name!r} is neither data nor tables")
+def stream(config: Config, out: int) -> None:
+    """Write the restored directory as a tar archive to a file descriptor; raises BackupError where there is none."""
     data = config.work("restored", "data")
     if not os.path.isdir(data):
         raise BackupError("nothing has been restored here; run playbooks/restore.yml from its beginning")
-    os.dup2(out.fileno(), 1)
+    os.dup2(out, 1)
     os.execvp("tar", ["tar", "--create", "--file=-", "--directory", data, "."])  # noqa: S606  by PATH, and without a shell

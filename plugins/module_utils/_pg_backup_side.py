@@ -19,17 +19,12 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import run_program
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_instance import Instance
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import (
-    Restore,
-    Target,
-    moment,
-    recovery_settings,
-)
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_recover import recovered
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import Target, moment
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
 
 SIDE = "side"
 SCRIPT = "tables.sql"
-_LIMIT_SECONDS = 24 * 3_600.0
 # What needs no quotes in SQL, and is no word of a shell's either.
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A partitioned table is its partitions too.
@@ -78,19 +73,10 @@ def make(config: Config, target: Target, fetch_command: str, wanted: Wanted) -> 
     if os.path.exists(folder):
         raise BackupError(f"{folder} is there already: an earlier one; run restore_table.yml with restore_state=absent")
     os.makedirs(folder, 0o700)
-    data = os.path.join(folder, "data")
     begun = time.monotonic()
-    restore = Restore(config)
-    try:
-        plan = restore.plan(target)
-        restore.unpack(plan, data)
-        with Instance(config, data, recovery_settings(target, fetch_command, plan.timeline)) as instance:
-            instance.wait_until_recovered(_LIMIT_SECONDS)
-            last = instance.ask("postgres", "SELECT extract(epoch FROM pg_last_xact_replay_timestamp())")
-            rows = _take(config, instance, wanted)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with recovered(config, target, fetch_command, folder) as (plan, instance):
+        last = instance.ask("postgres", "SELECT extract(epoch FROM pg_last_xact_replay_timestamp())")
+        rows = _take(config, instance, wanted)
     return {
         "backup": plan.chain[-1].name,
         "last_commit": moment(float(last)) if last else None,
@@ -135,6 +121,17 @@ def _take(config: Config, instance: Instance, wanted: Wanted) -> t.Dict[str, int
     )
     instance.ask(wanted.database, "; ".join([*back, f"DROP SCHEMA {wanted.schema}"]))
     return rows
+
+
+def stream_script(config: Config, out: t.IO[bytes]) -> None:
+    """Write the tables' script out; raises BackupError where there is none."""
+    try:
+        with open(config.work(SIDE, SCRIPT), "rb") as script:
+            shutil.copyfileobj(script, out, CHUNK_BYTES)
+    except FileNotFoundError:
+        raise BackupError(
+            "no tables have been restored here; run playbooks/restore_table.yml from its beginning"
+        ) from None
 
 
 def end(config: Config) -> bool:

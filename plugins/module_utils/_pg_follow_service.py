@@ -183,17 +183,17 @@ class Pooler:
                 self._let_go()
 
     def _cut(self, course: Course, gone: t.Collection[str]) -> None:
-        wanted = {
-            pooled.name: (pooled.to, {node.address for node in [host(pooled, course, self.config)] if node})
-            for pooled in self.config.databases
-        }
+        wanted: t.Dict[str, t.Tuple[str, t.Optional[str]]] = {}
+        for pooled in self.config.databases:
+            node = host(pooled, course, self.config)
+            wanted[pooled.name] = (pooled.to, node.address if node else None)
         with self._console() as console:
             servers = parse_servers(console.ask("SHOW SERVERS"))
         for server in servers:
-            to, right = wanted.get(server.database, ("", {server.address}))
-            if server.local_port and server.address not in right and (to == WRITER or server.address in gone):
+            to, right = wanted.get(server.database, ("", server.address))
+            if server.local_port and server.address != right and (to == WRITER or server.address in gone):
                 self._end(_connection(server))
-        everywhere = {address for _to, right in wanted.values() for address in right}
+        everywhere = {right for _to, right in wanted.values()}
         # A connection that is only being made has no local address in that list, and keeps PgBouncer from making another.
         for node in self.config.nodes:
             if node.address in gone and node.address not in everywhere:
