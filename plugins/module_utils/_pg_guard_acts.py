@@ -223,7 +223,8 @@ class Acts:
         node.say("role", f"Handing over to {target}", WARNING)
         node.handing_over_to = target
         node.publish()
-        self._stop(f"it hands over to {target}")
+        with postgres.data.archiving_held():
+            self._stop(f"it hands over to {target}")
         self.start(f"it has handed over to {target}")
 
     def tend_primary(self) -> None:

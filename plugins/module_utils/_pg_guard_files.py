@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import struct
@@ -73,6 +74,17 @@ class DataDirectory:
             Rank(timeline, lsn) if lsn else None,
             max(checkpoint, *self.timelines(), 0) if wrote else None,
         )
+
+    @contextlib.contextmanager
+    def archiving_held(self) -> t.Iterator[None]:
+        """Have the archive_command of the role postgresql_backup begin nothing meanwhile: it asks whether somebody holds this file's lock.
+
+        A server that stops waits for its archiver. Whoever follows has the same WAL and archives it, and so does this one when it runs again. The lock
+        ends with the process that holds it, whatever happens.
+        """
+        with open(os.path.join(self.path, "PG_VERSION"), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def free_bytes(self) -> t.Optional[int]:
         """The room on the disk that PostgreSQL may use, of WAL or data whichever has less; None where there is no data."""

@@ -121,8 +121,21 @@ _HELD = """SELECT count(*), coalesce(string_agg(DISTINCT host(client_addr), ', '
     WHERE backend_type = 'client backend' AND datname = $1 AND usename = ANY ($2::text[]) AND client_addr = ANY ($3::inet[])"""
 
 
+# How much of the segment is free yet, in bytes, where one is filled up when the server stops.
+_FREE = """SELECT size - (pg_current_wal_insert_lsn() - '0/0') % size
+    FROM pg_size_bytes(current_setting('wal_segment_size')) AS size WHERE current_setting('archive_mode') <> 'off'"""
+_FILL = "SELECT pg_logical_emit_message(false, 'escala_switchover', repeat(' ', $1::int))"
+# What stays free for the transactions until clients wait.
+_STAYS_FREE_BYTES = 3 << 20
+_AT_ONCE_BYTES = 1 << 20
+
+
 def prepare(session: Session, stall_seconds: float, limit_seconds: float) -> None:
-    """Refuse while a transaction is older than clients may wait, and write a checkpoint now, so that none has to be waited for later."""
+    """Refuse while a transaction is older than clients may wait, and do now what would have to be waited for later.
+
+    That is a checkpoint; and, where WAL is archived, most of what the segment takes that a server fills up with nothing when it stops, and sends to
+    its standbys.
+    """
     old = session.execute(_OLD, [stall_seconds], limit_seconds=limit_seconds).rows
     if old:
         found = "; ".join(f"pid {pid} of {user} ({name or 'no name'}) for {age} s" for pid, user, name, age in old[:5])
@@ -130,6 +143,15 @@ def prepare(session: Session, stall_seconds: float, limit_seconds: float) -> Non
             f"{len(old)} transactions are older than clients may wait, {stall_seconds:g} s: {found}; let them end, or end them with pg_terminate_backend"
         )
     session.execute("CHECKPOINT", limit_seconds=limit_seconds)
+    for [free] in session.execute(_FREE, limit_seconds=limit_seconds).rows:
+        for size in pieces(int(free) - _STAYS_FREE_BYTES, _AT_ONCE_BYTES):
+            session.execute(_FILL, [str(size)], limit_seconds=limit_seconds)
+
+
+def pieces(total: int, most: int) -> t.List[int]:
+    """A size in equal parts and what is left over; none for nothing or less."""
+    whole, rest = divmod(max(total, 0), most)
+    return [most] * whole + ([rest] if rest else [])
 
 
 def wait_let_go(

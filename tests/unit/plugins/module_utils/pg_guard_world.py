@@ -320,6 +320,7 @@ class World:
         self.directory.mkdir()
         self.path = tmp_path / "main"
         (self.path / "pg_wal").mkdir(parents=True)
+        (self.path / "PG_VERSION").write_text("17\n")
         self.observer, self.server, self.control = Observer(self), Server(self), Unit(self)
         self.data = Data(str(self.path))
         write_control(self.path)

@@ -107,7 +107,23 @@ class Server:
 def test_a_checkpoint_is_written_before_clients_wait():
     server = Server([])
     switchover.prepare(server, 3, 60)
-    assert [statement for statement, _ in server.asked][-1] == "CHECKPOINT"
+    assert [statement for statement, _ in server.asked][1] == "CHECKPOINT"
+
+
+@pytest.mark.parametrize(
+    ("free", "filled"),
+    [
+        ([], []),
+        ([["100"]], []),
+        ([[str(3 << 20)]], []),
+        ([[str((3 << 20) + 24)]], ["24"]),
+        ([[str((5 << 20) + 8)]], [str(1 << 20), str(1 << 20), "8"]),
+    ],
+)
+def test_where_wal_is_archived_most_of_its_segment_is_filled_up_before_clients_wait(free, filled):
+    server = Server([], [], free, [])
+    switchover.prepare(server, 3, 60)
+    assert [values for statement, values in server.asked if "emit_message" in statement] == [[size] for size in filled]
 
 
 def test_transactions_older_than_clients_may_wait_refuse_it_by_name():
