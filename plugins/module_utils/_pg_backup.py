@@ -9,6 +9,8 @@ The role postgresql_backup installs it on the backup host. docs/backup.md is the
 from __future__ import annotations
 
 import argparse
+import base64
+import binascii
 import contextlib
 import fcntl
 import json
@@ -18,9 +20,9 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config, read_config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import Drill, lines
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_pgbackrest import keep_control
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_receive import Receiver
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_recover import recover, stream
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import Restore, moment, target_of
@@ -94,10 +96,20 @@ def _has(config: Config, options: argparse.Namespace) -> int:
 
 def _base(config: Config, options: argparse.Namespace) -> int:
     with _alone(config, "base"):
-        record = Backups(config).make(time.time(), options.full)
-        kept = Backups(config).expire(time.time())
+        backups = Restore(config).backups
+        record = backups.make(time.time(), options.full)
+        kept = backups.expire(time.time())
     said = f"backup {record.name} is kept: {record.plain_bytes} bytes, stored in {record.stored_bytes}, after {record.stopped_at - record.started_at:.1f} s"
     sys.stdout.write(f"{said}; {len(kept.expired)} older ones went\n")
+    return 0
+
+
+def _control(config: Config, _options: argparse.Namespace) -> int:
+    try:
+        content = base64.b64decode(sys.stdin.read(), validate=True)
+    except binascii.Error as error:
+        raise BackupError(f"the input is no base64: {error}") from error
+    sys.stdout.write(json.dumps({"changed": keep_control(config, content)}) + "\n")
     return 0
 
 
@@ -210,6 +222,7 @@ _VERBS: t.Dict[str, t.Callable[[Config, argparse.Namespace], int]] = {
     "fetch": _fetch,
     "has": _has,
     "base": _base,
+    "control": _control,
     "plan": _plan,
     "restore": _restore,
     "restored": _restored,
@@ -236,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("base", help="make a base backup").add_argument(
         "--full", action="store_true", help="not one that builds on another"
     )
+    verbs.add_parser("control", help="take a server's control file over from the input, in base64: for pgBackRest")
     aims = {
         "plan": "say what a restore would take and reach",
         "restore": "recover into the work directory",

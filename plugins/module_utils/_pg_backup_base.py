@@ -53,9 +53,10 @@ class Record(t.NamedTuple):
     # What it takes as it is kept, and as files.
     stored_bytes: int
     plain_bytes: int
-    base: str
-    base_sha256: str
-    manifest: str
+    # Its files in our own engine's store.
+    base: str = ""
+    base_sha256: str = ""
+    manifest: str = ""
 
     def backup(self) -> Backup:
         return backup_of(self.name, {"WAL-Ranges": self.wal_ranges}, self.stopped_at, self.parent)
@@ -108,7 +109,7 @@ class Backups:
     def make(self, now: float, full: bool = False) -> Record:
         """Make one, verify it and keep it; raises BackupError, and leaves nothing that could be taken for a backup."""
         records, _faults = self.records()
-        parent = None if full else _parent_of(records, self._config.incrementals)
+        parent = None if full else parent_of(records, self._config.incrementals)
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         if name in records:
             raise BackupError(f"backup {name} is there already; a second later there is another name")
@@ -183,8 +184,20 @@ class Backups:
             self._store.put(f"{FOLDER}/{name}/{file}", os.path.join(work, file))
         return record
 
-    def unpack(self, record: Record, directory: str) -> None:
-        """A backup's files into a directory, which is made; raises BackupError where they are not what was kept."""
+    def restore(self, chain: t.Sequence[Record], draft: str) -> str:
+        """The files of the last of a chain, put together and verified, in a directory below the draft; raises BackupError where they are not what was kept."""
+        parts = [os.path.join(draft, record.name) for record in chain]
+        for record, part in zip(chain, parts):
+            self._unpack(record, part)
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = os.path.join(draft, "whole")
+            run_program(self._config, ["pg_combinebackup", "--output", whole, *parts])
+        # Files and the WAL that makes them consistent; a damaged one is named.
+        run_program(self._config, ["pg_verifybackup", "--quiet", whole])
+        return whole
+
+    def _unpack(self, record: Record, directory: str) -> None:
         os.mkdir(directory, 0o700)
         digest = hashlib.sha256()
         with self.fetched(f"{FOLDER}/{record.name}/{record.base}") as file, self._seal.open(file) as content:
@@ -204,10 +217,8 @@ class Backups:
 
     def expire(self, now: float) -> Kept:
         """Remove what the retention lets go, backups first and then the WAL that no backup needs any more."""
-        config = self._config
         records, _faults = self.records()
-        archive = Archive([], {}, [record.backup() for record in records.values()], _segment_bytes(records))
-        kept = retention(archive, set(records), now, config.keep_full, config.keep_seconds)
+        kept = kept_of(records, now, self._config)
         for name in self._store.folders(FOLDER):
             unfinished = name not in records and any(other > name for other in records)
             if name in kept.expired or unfinished:
@@ -215,7 +226,7 @@ class Backups:
                 self._store.remove(f"{FOLDER}/{name}/{RECORD}")
                 self._store.remove(f"{FOLDER}/{name}")
         if kept.first_segment is not None:
-            self._expire_wal(kept.first_segment, archive.segment_bytes)
+            self._expire_wal(kept.first_segment, segment_bytes_of(records))
         return kept
 
     def _expire_wal(self, first_segment: int, segment_bytes: int) -> None:
@@ -231,11 +242,18 @@ class Backups:
             shutil.copyfileobj(content, out, CHUNK_BYTES)
 
 
-def _segment_bytes(records: t.Mapping[str, Record]) -> int:
+def kept_of(records: t.Mapping[str, Record], now: float, config: Config) -> Kept:
+    """What the retention keeps and lets go, of whichever engine."""
+    archive = Archive([], {}, [record.backup() for record in records.values()], segment_bytes_of(records))
+    return retention(archive, set(records), now, config.keep_full, config.keep_seconds)
+
+
+def segment_bytes_of(records: t.Mapping[str, Record]) -> int:
+    """The size of a segment of WAL, PostgreSQL's usual one while there is no backup."""
     return max((record.segment_bytes for record in records.values()), default=1 << 24)
 
 
-def _parent_of(records: t.Mapping[str, Record], incrementals: int) -> t.Optional[str]:
+def parent_of(records: t.Mapping[str, Record], incrementals: int) -> t.Optional[str]:
     """The newest backup, for one that builds on it, unless a full one is due."""
     if not records or not incrementals:
         return None

@@ -12,11 +12,12 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import DirectoryStore, RcloneStore, Seal, Store
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import known
 
+BASEBACKUP, PGBACKREST = "basebackup", "pgbackrest"
 PATH = "/etc/escala/pg-backup.json"
 
 
 class Config(t.NamedTuple):
-    """Everything that is told. Either `directory` or `remote` says where backups are kept."""
+    """Everything that is told. Either `directory` or `remote` says where our own engine keeps backups; pgBackRest has a configuration of its own."""
 
     version: int
     binaries: str
@@ -26,13 +27,19 @@ class Config(t.NamedTuple):
     work_directory: str
     keep_full: int
     keep_seconds: float
-    # So many incremental ones follow a full one, where the version has them.
+    engine: str = BASEBACKUP
+    # So many incremental ones follow a full one, where the engine has them.
     incrementals: int = 0
     directory: t.Optional[str] = None
     remote: t.Optional[str] = None
     rclone_config_file: t.Optional[str] = None
     recipient: t.Optional[str] = None
     identity_file: t.Optional[str] = None
+    # Of pgBackRest: where its repository is, and the servers that it enters by ssh, all with the same data directory and port.
+    pgbackrest_config_file: t.Optional[str] = None
+    servers: t.Sequence[str] = ()
+    data_directory: t.Optional[str] = None
+    server_port: int = 5432
     # The slot over which WAL is received as it is written; none where it is not.
     receiver_slot: t.Optional[str] = None
     # How many KiB/s a backup may take of the network and of the node's disk; 0 for all.
@@ -70,7 +77,15 @@ class Config(t.NamedTuple):
 def config_from(text: str) -> Config:
     """The configuration in JSON; raises ValueError that says what is wrong with it."""
     config = Config(**known(Config, "the configuration", json.loads(text)))
-    if (config.directory is None) == (config.remote is None):
+    if config.engine not in (BASEBACKUP, PGBACKREST):
+        raise ValueError(f"engine is {config.engine!r}, and there are {BASEBACKUP} and {PGBACKREST}")
+    if config.engine == PGBACKREST:
+        missing = [
+            name for name in ("pgbackrest_config_file", "servers", "data_directory") if not getattr(config, name)
+        ]
+        if missing:
+            raise ValueError(f"engine is {PGBACKREST}, and {', '.join(missing)} is missing")
+    elif (config.directory is None) == (config.remote is None):
         raise ValueError("either directory or remote says where backups are kept, and not both")
     if config.remote is not None and config.rclone_config_file is None:
         raise ValueError(f"remote is {config.remote}, and rclone_config_file, which says what that is, is missing")
@@ -79,7 +94,7 @@ def config_from(text: str) -> Config:
             f"keep_full is {config.keep_full} and must be at least 1, keep_seconds is {config.keep_seconds:g} and incrementals {config.incrementals},"
             " and neither may be below 0"
         )
-    if config.incrementals and config.version < 17:
+    if config.incrementals and config.version < 17 and config.engine == BASEBACKUP:
         raise ValueError(
             f"incrementals is {config.incrementals}, and PostgreSQL {config.version} has none: 17 was the first"
         )

@@ -19,9 +19,9 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import RECEIVED
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import RECEIVED, Restore
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal, chunks_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import chunks_of
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import Segment, segment_of
 
 # How pg_receivewal says that it has what the new primary never had, or is to go on where that has nothing any more.
@@ -54,7 +54,7 @@ class Receiver:
         if not config.receiver_slot:
             raise BackupError("receiver_slot names no slot; set postgresql_backup_receive to true")
         self._config = config
-        self._wal = Wal(config.store, config.seal, config.work_directory)
+        self._wal = Restore(config).wal
         self._folder = config.work(RECEIVED)
 
     def run(self) -> int:

@@ -11,10 +11,11 @@ import os
 import shutil
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups, Record, run_program
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import Backups, Record, segment_bytes_of
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import PGBACKREST, Config
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_pgbackrest import PgBackRestBackups, PgBackRestWal
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import CHUNK_BYTES, BackupError
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Wal
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import StoredWal, Wal
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import (
     history_timeline,
     lsn_text,
@@ -107,16 +108,18 @@ class Restore:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.backups = Backups(config)
-        self.wal = Wal(config.store, config.seal, config.work_directory)
+        self.backups: t.Union[Backups, PgBackRestBackups] = Backups(config)
+        self.wal: Wal = StoredWal(config.store, config.seal, config.work_directory)
+        if config.engine == PGBACKREST:
+            self.backups, self.wal = PgBackRestBackups(config), PgBackRestWal(config)
 
     def archive(self) -> t.Tuple[Archive, t.Dict[str, Record], t.Dict[str, float], t.List[str]]:
         """What there is, the records, when each segment was written, and what is wrong."""
         records, faults = self.backups.records()
         listing = self.wal.listing()
         histories = self.wal.histories()
-        segment_bytes = max((one.segment_bytes for one in records.values()), default=1 << 24)
-        names = {name: entry.written_at for name, (_key, entry) in listing.items()}
+        segment_bytes = segment_bytes_of(records)
+        names = {name: entry.written_at for name, entry in listing.items()}
         received = self._received(names)
         for name in received:
             timeline = history_timeline(name)
@@ -174,7 +177,7 @@ class Restore:
             )
         return Plan(chain, reach, archive.newest_timeline, until, tail)
 
-    def unpack(self, plan: Plan, directory: str, verify: bool = True) -> None:
+    def unpack(self, plan: Plan, directory: str) -> None:
         """The backup's files, put together and verified, into a directory that must not be there."""
         if os.path.exists(directory):
             raise BackupError(f"{directory} is there already; move it away")
@@ -182,16 +185,7 @@ class Restore:
         shutil.rmtree(draft, ignore_errors=True)
         os.makedirs(draft, 0o700)
         try:
-            parts = [os.path.join(draft, record.name) for record in plan.chain]
-            for record, part in zip(plan.chain, parts):
-                self.backups.unpack(record, part)
-            whole = parts[0]
-            if len(parts) > 1:
-                whole = os.path.join(draft, "whole")
-                run_program(self._config, ["pg_combinebackup", "--output", whole, *parts])
-            if verify:
-                # Files and the WAL that makes them consistent; a damaged one is named.
-                run_program(self._config, ["pg_verifybackup", "--quiet", whole])
+            whole = self.backups.restore(plan.chain, draft)
             os.rename(whole, directory)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

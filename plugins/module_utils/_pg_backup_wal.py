@@ -95,12 +95,41 @@ def stored(names: t.Mapping[str, Entry]) -> t.Dict[str, t.Dict[str, str]]:
 
 
 class Wal:
-    """The WAL in a store."""
+    """The WAL in a repository of some engine's; each says how it adds a file, and what it has of it."""
 
-    def __init__(self, store: Store, seal: Seal, work_directory: str) -> None:
-        self._store = store
-        self._seal = seal
+    def __init__(self, work_directory: str) -> None:
         self._work = work_directory
+
+    def owner(self) -> t.Optional[int]:
+        """The cluster that this archive is of; None while it is empty."""
+        raise NotImplementedError
+
+    def listing(self) -> t.Dict[str, Entry]:
+        """All that is there, by the name that PostgreSQL gave."""
+        raise NotImplementedError
+
+    def _has(self, name: str) -> t.Dict[str, str]:
+        """What is there of a file: for each content, by its digest, the key in the repository."""
+        raise NotImplementedError
+
+    def _history_names(self) -> t.Iterable[str]:
+        raise NotImplementedError
+
+    def _open(self, key: str) -> t.ContextManager[t.IO[bytes]]:
+        """The content under a key; raises BackupError at its end where it is damaged."""
+        raise NotImplementedError
+
+    def _digest(self) -> t.Any:
+        """As hashlib makes it; its first 40 digits tell contents apart."""
+        raise NotImplementedError
+
+    def _belongs_to(self, head: Head) -> int:
+        """The cluster that this archive is of, which may be this segment's from now on."""
+        raise NotImplementedError
+
+    def _add(self, name: str, plain: str, digest: str, written_at: t.Optional[float]) -> None:
+        """Take over a file, of which nothing is there, so that it lasts as soon as this returns."""
+        raise NotImplementedError
 
     def put(self, name: str, content: t.Iterable[bytes], written_at: t.Optional[float] = None) -> str:
         """Take a file over; returns `kept`, `known` where it had been, or `stub`. Raises BackupError for what must not come in.
@@ -110,16 +139,16 @@ class Wal:
         if not is_archived(name):
             raise BackupError(f"{name!r} is no file that PostgreSQL archives")
         with tempfile.TemporaryDirectory(dir=self._work, prefix="wal-") as work:
-            plain = os.path.join(work, "plain")
-            digest = _spool(content, plain)
+            plain = os.path.join(work, name)
+            digest = self._spool(content, plain)
             if history_timeline(name) is not None and os.path.getsize(plain) == 0:
                 # The guard's, so that a promotion takes the number that was voted on; another node may have the true history of it.
                 return "stub"
             if segment_of(name, CHUNK_BYTES) or partial_of(name, CHUNK_BYTES):
                 with open(plain, "rb") as file:
                     head = head_of(file.read(_HEADER.size))
-                refuse_wal(name, head, os.path.getsize(plain), self._owner(head, work))
-            there = stored(self._store.names(folder_of(name))).get(name, {})
+                refuse_wal(name, head, os.path.getsize(plain), self._belongs_to(head))
+            there = self._has(name)
             if digest in there:
                 return "known"
             if there and self._same_where_it_counts(name, plain):
@@ -129,12 +158,16 @@ class Wal:
                     f"{name} is in the archive with another content ({', '.join(there)}, not {digest}): two servers wrote the same timeline;"
                     " see who is primary before anything else"
                 )
-            sealed = os.path.join(work, f"{name}-{digest}{self._seal.ending}")
-            self._seal.close(_chunks(plain), sealed)
-            if written_at is not None:
-                os.utime(sealed, (written_at, written_at))
-            self._store.put(f"{folder_of(name)}/{os.path.basename(sealed)}", sealed)
+            self._add(name, plain, digest, written_at)
         return "kept"
+
+    def _spool(self, content: t.Iterable[bytes], file: str) -> str:
+        digest = self._digest()
+        with open(file, "xb") as out:
+            for chunk in content:
+                digest.update(chunk)
+                out.write(chunk)
+        return str(digest.hexdigest())[:_DIGEST_DIGITS]
 
     def _same_where_it_counts(self, name: str, plain: str) -> bool:
         """Whether a segment differs only after the end of its timeline.
@@ -158,7 +191,7 @@ class Wal:
     def histories(self) -> t.Dict[int, History]:
         """What the archived histories say, by timeline; raises BackupError and ValueError for one that is damaged."""
         found = {}
-        for name in stored(self._store.names(f"{FOLDER}/{_HISTORIES}")):
+        for name in self._history_names():
             timeline = history_timeline(name)
             out = io.BytesIO()
             self.get(name, out)
@@ -168,19 +201,76 @@ class Wal:
                 found[timeline] = history
         return found
 
-    def _owner(self, head: Head, work: str) -> int:
-        """The cluster that this archive is of: the first one that brought a segment."""
-        file = os.path.join(work, _OWNER)
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return is_archived(name) and bool(self._has(name))
+
+    def get(self, name: str, out: t.IO[bytes]) -> bool:
+        """Write a file's content out; False where there is none. Raises BackupError, after it wrote, where it is damaged."""
+        there = self._has(name) if is_archived(name) else {}
+        if not there:
+            return False
+        if len(there) > 1:
+            raise BackupError(
+                f"{name} is in the archive with {len(there)} contents; keep the right one of {', '.join(there.values())}"
+            )
+        [(digest, key)] = there.items()
+        seen = self._digest()
+        with self._open(key) as content:
+            for chunk in iter(lambda: content.read(CHUNK_BYTES), b""):
+                seen.update(chunk)
+                out.write(chunk)
+        if seen.hexdigest()[:_DIGEST_DIGITS] != digest:
+            raise BackupError(f"{name} is damaged: its content is not what was archived as {os.path.basename(key)}")
+        return True
+
+
+class StoredWal(Wal):
+    """The WAL in a store of ours, each file sealed."""
+
+    def __init__(self, store: Store, seal: Seal, work_directory: str) -> None:
+        super().__init__(work_directory)
+        self._store = store
+        self._seal = seal
+
+    def _digest(self) -> t.Any:
+        return hashlib.sha256()
+
+    def _has(self, name: str) -> t.Dict[str, str]:
+        folder = folder_of(name)
+        there = stored(self._store.names(folder)).get(name, {})
+        return {digest: f"{folder}/{kept_as}" for digest, kept_as in there.items()}
+
+    def _history_names(self) -> t.Iterable[str]:
+        return stored(self._store.names(f"{FOLDER}/{_HISTORIES}"))
+
+    @contextlib.contextmanager
+    def _open(self, key: str) -> t.Iterator[t.IO[bytes]]:
+        with tempfile.TemporaryDirectory(dir=self._work, prefix="get-") as work:
+            sealed = os.path.join(work, os.path.basename(key))
+            self._store.get(key, sealed)
+            with self._seal.open(sealed) as content:
+                yield content
+
+    def _add(self, name: str, plain: str, digest: str, written_at: t.Optional[float]) -> None:
+        sealed = f"{plain}-{digest}{self._seal.ending}"
+        self._seal.close(_chunks(plain), sealed)
+        if written_at is not None:
+            os.utime(sealed, (written_at, written_at))
+        self._store.put(f"{folder_of(name)}/{os.path.basename(sealed)}", sealed)
+
+    def _belongs_to(self, head: Head) -> int:
         owner = self.owner()
         if owner is not None:
             return owner
-        with open(file, "w", encoding="utf-8") as text:
-            json.dump({"system_identifier": head.system_identifier}, text)
-        self._store.put(_OWNER, file)
+        with tempfile.TemporaryDirectory(dir=self._work, prefix="owner-") as work:
+            file = os.path.join(work, _OWNER)
+            with open(file, "w", encoding="utf-8") as text:
+                json.dump({"system_identifier": head.system_identifier}, text)
+            self._store.put(_OWNER, file)
         return head.system_identifier
 
     def owner(self) -> t.Optional[int]:
-        """The cluster that this archive is of; None while it is empty."""
         if _OWNER not in self._store.names(""):
             return None
         with tempfile.TemporaryDirectory(dir=self._work, prefix="owner-") as work:
@@ -189,50 +279,14 @@ class Wal:
             with open(file, encoding="utf-8") as text:
                 return int(json.load(text)["system_identifier"])
 
-    def has(self, name: str) -> bool:
-        """Whether a file is there."""
-        return is_archived(name) and name in stored(self._store.names(folder_of(name)))
-
-    def get(self, name: str, out: t.IO[bytes]) -> bool:
-        """Write a file's content out; False where there is none. Raises BackupError, after it wrote, where it is damaged."""
-        there = stored(self._store.names(folder_of(name))).get(name, {}) if is_archived(name) else {}
-        if not there:
-            return False
-        if len(there) > 1:
-            raise BackupError(
-                f"{name} is in the archive with {len(there)} contents; keep the right one of {', '.join(there.values())}"
-            )
-        [(digest, kept_as)] = there.items()
-        with tempfile.TemporaryDirectory(dir=self._work, prefix="get-") as work:
-            sealed = os.path.join(work, kept_as)
-            self._store.get(f"{folder_of(name)}/{kept_as}", sealed)
-            seen = hashlib.sha256()
-            with self._seal.open(sealed) as content:
-                for chunk in iter(lambda: content.read(CHUNK_BYTES), b""):
-                    seen.update(chunk)
-                    out.write(chunk)
-        if seen.hexdigest()[:_DIGEST_DIGITS] != digest:
-            raise BackupError(f"{name} is damaged: its content is not what was archived under {kept_as}")
-        return True
-
-    def listing(self) -> t.Dict[str, t.Tuple[str, Entry]]:
-        """All that is there: by the name that PostgreSQL gave, the key and what the store says of it."""
+    def listing(self) -> t.Dict[str, Entry]:
         found = {}
         for folder in self._store.folders(FOLDER):
             entries = self._store.names(f"{FOLDER}/{folder}")
             for name, kept in stored(entries).items():
                 for kept_as in kept.values():
-                    found[name] = (f"{FOLDER}/{folder}/{kept_as}", entries[kept_as])
+                    found[name] = entries[kept_as]
         return found
-
-
-def _spool(content: t.Iterable[bytes], file: str) -> str:
-    digest = hashlib.sha256()
-    with open(file, "xb") as out:
-        for chunk in content:
-            digest.update(chunk)
-            out.write(chunk)
-    return digest.hexdigest()[:_DIGEST_DIGITS]
 
 
 def _chunks(file: str) -> t.Iterator[bytes]:
