@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab
+from tests.lab.measurements import MANAGER
 
 STORE, WORK = "/var/lib/escala-backup/store", "/var/lib/escala-backup/work"
 _KEPT = "/var/lib/escala-backup/kept_by_a_story"
@@ -19,6 +20,12 @@ class Backups:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         [self.host] = lab.group("backup_servers")
+
+    @property
+    def of(self) -> str:
+        """Whose figures these are."""
+        engine = json.loads(self.on("cat /etc/escala/pg-backup.json"))["engine"]
+        return MANAGER if engine == "basebackup" else f"{MANAGER}, {engine}"
 
     def on(self, command: str, *, check: bool = True) -> str:
         return self.lab.on(self.host, command, check=check)

@@ -11,13 +11,15 @@ import pytest
 from tests.lab.backups import WORK, Backups
 from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
-from tests.lab.measurements import MANAGER, record
+from tests.lab.measurements import record
 from tests.lab.postgres import Cluster
 
-pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("backups"), pytest.mark.soak_only]
+pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("backups", "backups_pgbackrest"), pytest.mark.soak_only]
 
 RTO_SECONDS, RPO_SECONDS = 50.0, 1.0
 ROWS = 50
+_ENCRYPTED_BY_US = pytest.mark.topology("backups")
+_KEPT_BY_PGBACKREST = pytest.mark.topology("backups_pgbackrest")
 COUNT = "SELECT count(*) FROM escala_probe.dropped_by_a_story"
 RESTORE_CONFIRMED = "restore_confirmation='overwrite lab'"
 
@@ -61,7 +63,7 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
         "s",
         RTO_SECONDS,
         what="drill of a restore: a server that takes writes after",
-        of=MANAGER,
+        of=backups.of,
     )
     record(
         "drill_restore_rpo",
@@ -69,21 +71,37 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
         "s",
         RPO_SECONDS,
         what="drill of a restore: not there of what was written before",
-        of=MANAGER,
+        of=backups.of,
     )
     # Thrown away.
     assert backups.on(f"ls -A {WORK}/drill 2>/dev/null; true") == ""
+
+
+_OVERWRITE = "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none"
 
 
 @pytest.mark.soak(runs=1)
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
     [
-        ("base.tar.zst.age", "truncate --size=-1000 {}", "is cut off"),
-        ("base.tar.zst.age", "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none", "cannot be read"),
-        ("backup.json", "rm {}", "was not finished"),
+        pytest.param("base.tar.zst.age", "truncate --size=-1000 {}", "is cut off", marks=_ENCRYPTED_BY_US),
+        pytest.param("base.tar.zst.age", _OVERWRITE, "cannot be read", marks=_ENCRYPTED_BY_US),
+        pytest.param("backup.json", "rm {}", "was not finished", marks=_ENCRYPTED_BY_US),
+        # pgBackRest keeps files, large ones for themselves and small ones in bundles.
+        pytest.param("*.zst", "truncate --size=-16 {}", "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST),
+        pytest.param(
+            "*.zst", _OVERWRITE.replace("100000", "100"), "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST
+        ),
+        pytest.param("backup.manifest*", "rm {}", "no backup can be restored", marks=_KEPT_BY_PGBACKREST),
     ],
-    ids=["truncated", "corrupted", "unfinished"],
+    ids=[
+        "truncated",
+        "corrupted",
+        "unfinished",
+        "pgbackrest_truncated",
+        "pgbackrest_corrupted",
+        "pgbackrest_unfinished",
+    ],
 )
 def test_a_base_backup_that_is_not_whole_fails_the_drill(
     damaged: Backups, pattern: str, damage: str, said: str
@@ -109,6 +127,7 @@ def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.topology("backups")
 def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     identity = "/etc/escala/pg-backup.identity"
     damaged.on(f"cp -a {identity} {identity}.kept && age-keygen 2>/dev/null > {identity}")
@@ -118,6 +137,19 @@ def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
         damaged.on(f"mv {identity}.kept {identity}")
     assert not report["passed"]
     assert "no identity matched any of the recipients" in report["why"]
+
+
+@pytest.mark.soak(runs=1)
+@pytest.mark.topology("backups_pgbackrest")
+def test_a_passphrase_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
+    told = "/etc/escala/pg-backup.pgbackrest"
+    damaged.on(f"cp -a {told} {told}.kept && sed -i s/^repo1-cipher-pass=.*/repo1-cipher-pass=another/ {told}")
+    try:
+        report = damaged.drill()
+    finally:
+        damaged.on(f"mv {told}.kept {told}")
+    assert not report["passed"]
+    assert "pgbackrest info failed" in report["why"] or "pgBackRest's repository" in report["why"]
 
 
 @pytest.mark.soak(runs=1)
@@ -178,7 +210,7 @@ def test_a_table_that_was_dropped_comes_back_with_all_rows_up_to_the_second_befo
     done = playbook("restore.yml", *wanted, "--extra-vars", RESTORE_CONFIRMED)
     assert done.returncode == 0, done.stdout[-4000:]
     what = "a dropped table: the whole cluster taken back to the second before"
-    record("restore_seconds", time.monotonic() - begun, "s", what=what, of=MANAGER)
+    record("restore_seconds", time.monotonic() - begun, "s", what=what, of=backups.of)
     whole_cluster.wait_until_whole()
     assert _rows_of(whole_cluster) == str(ROWS)
     backups.wait_until_well(120)
@@ -192,7 +224,7 @@ def _has_the_table_come_back_beside_today_s(backups: Backups, cluster: Cluster, 
     done = playbook("restore_table.yml", "--extra-vars", asked)
     assert done.returncode == 0, done.stdout[-4000:]
     what = "a dropped table: its rows in a schema of their own, while the cluster goes on"
-    record("restore_table_seconds", time.monotonic() - begun, "s", what=what, of=MANAGER)
+    record("restore_table_seconds", time.monotonic() - begun, "s", what=what, of=backups.of)
     count = "runuser -u postgres -- psql -XAtc 'SELECT count(*) FROM restored.dropped_by_a_story' app"
     eventually(
         "the table is on every node",
