@@ -33,6 +33,8 @@ class Config(t.NamedTuple):
     directory: t.Optional[str] = None
     remote: t.Optional[str] = None
     rclone_config_file: t.Optional[str] = None
+    # A directory with certificates of authorities that rclone is to believe besides the host's own: of the platform's, whose MinIO may be the remote.
+    authorities: t.Optional[str] = None
     recipient: t.Optional[str] = None
     identity_file: t.Optional[str] = None
     # Of pgBackRest: where its repository is, and the servers that it enters by ssh, all with the same data directory and port.
@@ -59,7 +61,7 @@ class Config(t.NamedTuple):
     @property
     def store(self) -> Store:
         if self.remote is not None:
-            return RcloneStore(self.remote, str(self.rclone_config_file))
+            return RcloneStore(self.remote, str(self.rclone_config_file), authorities=self.authorities)
         return DirectoryStore(str(self.directory))
 
     @property

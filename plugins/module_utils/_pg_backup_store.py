@@ -16,6 +16,8 @@ import subprocess
 import typing as t
 
 CHUNK_BYTES = 1 << 20
+# The host's own, on Debian.
+_AUTHORITIES = "/etc/ssl/certs"
 _RCLONE = ("--retries", "3", "--contimeout", "10s", "--timeout", "60s", "--stats", "0")
 # rclone's exit status for what is not there.
 _NOT_FOUND = (3, 4)
@@ -119,12 +121,18 @@ class DirectoryStore:
 
 
 class RcloneStore:
-    """A remote of rclone's, such as `s3:bucket/folder`; its keys are in a configuration file and in no argument."""
+    """A remote of rclone's, such as `s3:bucket/folder`; its keys are in a configuration file and in no argument.
 
-    def __init__(self, remote: str, config_file: str, program: str = "rclone") -> None:
+    Besides the host's own authorities those are believed whose certificates are in the directory `authorities`.
+    """
+
+    def __init__(
+        self, remote: str, config_file: str, program: str = "rclone", authorities: t.Optional[str] = None
+    ) -> None:
         self.remote = remote.rstrip("/")
         self._config_file = config_file
         self._program = program
+        self._environment = {"SSL_CERT_DIR": f"{_AUTHORITIES}:{authorities}"} if authorities else {}
 
     def names(self, folder: str) -> t.Dict[str, Entry]:
         listed = self._list(folder, "--files-only")
@@ -157,7 +165,13 @@ class RcloneStore:
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [self._program, *arguments, "--config", self._config_file, *_RCLONE]
-        return subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self._environment},
+        )
 
     def _expect(self, what: str, answer: subprocess.CompletedProcess[bytes]) -> None:
         if answer.returncode:

@@ -67,7 +67,8 @@ class Backups:
         return self.lab.on(primary, f"{ask} 'SELECT pg_walfile_name(pg_switch_wal())'").strip()
 
     def wait_until_archived(self, segment: str) -> None:
-        eventually(f"{segment} is archived", lambda: bool(self.file(f"{segment}-*")), within=30)
+        has = f"runuser -u escala-backup -- escala-pg-backup has {segment} && echo yes"
+        eventually(f"{segment} is archived", lambda: "yes" in self.on(has, check=False), within=30)
 
     def keep(self) -> None:
         """Remember the store as it is."""

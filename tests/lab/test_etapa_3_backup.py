@@ -14,7 +14,11 @@ from tests.lab.handle import Lab, playbook
 from tests.lab.measurements import record
 from tests.lab.postgres import Cluster
 
-pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("backups", "backups_pgbackrest"), pytest.mark.soak_only]
+pytestmark = [
+    pytest.mark.etapa_3,
+    pytest.mark.topology("backups", "backups_pgbackrest", "backups_s3"),
+    pytest.mark.soak_only,
+]
 
 RTO_SECONDS, RPO_SECONDS = 50.0, 1.0
 ROWS = 50
@@ -114,6 +118,7 @@ def test_a_base_backup_that_is_not_whole_fails_the_drill(
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.topology("backups", "backups_pgbackrest")
 def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_cluster: Cluster) -> None:
     primary = whole_cluster.primary()
     segment = damaged.finished_segment(primary)

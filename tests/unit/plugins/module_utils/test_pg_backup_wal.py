@@ -7,7 +7,12 @@ import struct
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, DirectoryStore, Seal
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import (
+    BackupError,
+    DirectoryStore,
+    RcloneStore,
+    Seal,
+)
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import StoredWal, folder_of, head_of
 
 MIB1 = 2**20
@@ -199,3 +204,15 @@ def test_what_does_not_begin_as_wal_is_none(content):
     else:
         with pytest.raises(BackupError, match="does not begin"):
             head_of(content)
+
+
+@pytest.mark.parametrize(
+    ("authorities", "told"), [(None, "/mine"), ("/etc/ssl/escala", "/etc/ssl/certs:/etc/ssl/escala")]
+)
+def test_rclone_believes_the_platform_s_authority_besides_the_host_s(tmp_path, monkeypatch, authorities, told):
+    monkeypatch.setenv("SSL_CERT_DIR", "/mine")
+    program = tmp_path / "rclone"
+    program.write_text('#!/bin/sh\nprintf \'[{"Name": "%s"}]\' "$SSL_CERT_DIR"\n')
+    program.chmod(0o755)
+    store = RcloneStore("store:bucket", "/etc/rclone", str(program), authorities)
+    assert store.folders("backups") == [told]
