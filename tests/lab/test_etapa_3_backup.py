@@ -14,11 +14,7 @@ from tests.lab.handle import Lab, playbook
 from tests.lab.measurements import record
 from tests.lab.postgres import Cluster
 
-pytestmark = [
-    pytest.mark.etapa_3,
-    pytest.mark.topology("backups", "backups_pgbackrest", "backups_s3"),
-    pytest.mark.soak_only,
-]
+pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("backups", "backups_pgbackrest", "backups_s3")]
 
 RTO_SECONDS, RPO_SECONDS = 50.0, 1.0
 ROWS = 50
@@ -85,6 +81,7 @@ _OVERWRITE = "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none"
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
     [
@@ -132,6 +129,7 @@ def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
 @pytest.mark.topology("backups")
 def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     identity = "/etc/escala/pg-backup.identity"
@@ -145,6 +143,7 @@ def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
 @pytest.mark.topology("backups_pgbackrest")
 def test_a_passphrase_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
     told = "/etc/escala/pg-backup.pgbackrest"
@@ -158,6 +157,7 @@ def test_a_passphrase_of_somebody_else_s_fails_the_drill(damaged: Backups) -> No
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
 def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, whole_cluster: Cluster) -> None:
     old = whole_cluster.primary()
     whole_cluster.lab.verb("kill", old)
@@ -172,6 +172,7 @@ def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, w
 
 
 @pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
 def test_a_backup_host_that_was_away_has_all_wal_when_it_is_back(backups: Backups, whole_cluster: Cluster) -> None:
     backups.lab.verb("kill", backups.host)
     primary = whole_cluster.primary()
