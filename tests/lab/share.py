@@ -66,10 +66,15 @@ def wait_until_the_storage_is_blamed(lab: Lab, instances: list[str]) -> None:
     """Every instance says in time that it is the storage."""
     eventually(
         "every instance says that it is the storage",
-        lambda: all(_blames_the_storage(lab, instance) for instance in instances),
+        lambda: blames_the_storage(lab, instances),
         within=ANSWER_SECONDS,
         every=1,
     )
+
+
+def blames_the_storage(lab: Lab, instances: list[str]) -> bool:
+    """Whether every instance is not ready, and says that it is the storage."""
+    return all(_blames_the_storage(lab, instance) for instance in instances)
 
 
 def wait_until_all_are_ready(lab: Lab, instances: list[str]) -> None:

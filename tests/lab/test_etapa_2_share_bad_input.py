@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
-from tests.lab.share import wait_until_all_are_ready, wait_until_the_storage_is_blamed
+from tests.lab.share import ANSWER_SECONDS, blames_the_storage, wait_until_all_are_ready
 from tests.lab.target import Target
 from tests.lab.told import told
 from tests.lab.uploads import running_uploads
@@ -27,7 +28,7 @@ FILES = 8
 
 
 class Fault(NamedTuple):
-    """What breaks the directory on the host that serves it, what mends it, and what is said meanwhile."""
+    """What breaks the directory on the host that serves it, again and again, what mends it, and what is said meanwhile."""
 
     begin: str
     end: str
@@ -38,8 +39,8 @@ FAULTS = {
     "full": Fault(
         # Nearly all at once, and the rest by writing into what only root may use.
         f"free=$(df --output=avail --block-size=1 {DIRECTORY} | tail --lines=1)"
-        f" && fallocate --length $((free - 1048576)) {DIRECTORY}/../filler"
-        f" && {{ head --bytes=8M /dev/zero >> {DIRECTORY}/../filler; sync; }}",
+        f"; test $free -lt 8388608 || fallocate --offset 0 --length $((free - 1048576)) {DIRECTORY}/../filler"
+        f"; head --bytes=8M /dev/zero >> {DIRECTORY}/../filler; sync",
         f"rm --force {DIRECTORY}/../filler; sync",
         "/srv/uploads is full, or its quota is used up",
     ),
@@ -71,7 +72,14 @@ def _serves(lab: Lab, host: str) -> bool:
 def test_it_is_named_and_no_upload_is_acknowledged(
     lab: Lab, target: Target, instances: list[str], output: Path, broken: Fault
 ) -> None:
-    wait_until_the_storage_is_blamed(lab, instances)
+    (server,) = (host for host in lab.group("storage_servers") if _serves(lab, host))
+
+    def is_blamed() -> bool:
+        # A check that removes what it has written makes room for the next one of its size.
+        lab.on(server, broken.begin)
+        return blames_the_storage(lab, instances)
+
+    eventually("every instance says that it is the storage", is_blamed, within=ANSWER_SECONDS, every=1)
     with running_uploads(target, files=FILES, clients=2, patience_seconds=0, save_to=output / "uploads.json") as tried:
         pass
     assert not tried.result.acknowledged
