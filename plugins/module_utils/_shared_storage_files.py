@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._mounts import Mount, mounts_at
@@ -40,7 +41,8 @@ def observe_directory(path: str, mountinfo: str = "/proc/self/mountinfo") -> Jso
         # Looking into it is what has an automount do its work.
         names = _first_names(path)
         place = os.path.realpath(path)
-        if not os.path.isdir(place):
+        # Not isdir(), to which what may not be looked at is no directory: so is a share of SMB's whose folder is somebody else's.
+        if not stat.S_ISDIR(os.stat(place).st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         space = os.statvfs(place)
     with open(mountinfo, encoding="utf-8") as file:

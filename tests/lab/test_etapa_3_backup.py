@@ -156,6 +156,35 @@ def test_a_passphrase_of_somebody_else_s_fails_the_drill(damaged: Backups) -> No
     assert "pgbackrest info failed" in report["why"] or "pgBackRest's repository" in report["why"]
 
 
+@pytest.fixture
+def incremental(backups: Backups, whole_cluster: Cluster) -> Iterator[Backups]:
+    """The next backup may build on the last. PostgreSQL's own programs need to know what changed since, from before that one on."""
+    told = "/etc/escala/pg-backup.json"
+    backups.on(f'cp -a {told} {told}.kept && sed -i \'s/"incrementals": 0/"incrementals": 1/\' {told}')
+    summarize(whole_cluster, "on")
+    yield backups
+    summarize(whole_cluster, "off")
+    backups.on(f"mv {told}.kept {told}")
+
+
+def summarize(cluster: Cluster, wal: str) -> None:
+    for node in cluster.nodes:
+        ask = "runuser -u postgres -- psql -XqAtc"
+        cluster.lab.on(node, f"{ask} 'ALTER SYSTEM SET summarize_wal = {wal}' && {ask} 'SELECT pg_reload_conf()'")
+
+
+@pytest.mark.soak(runs=1)
+@pytest.mark.soak_only
+def test_a_backup_that_builds_on_another_is_restored_with_it(incremental: Backups) -> None:
+    incremental.program("base", "--full")
+    said = incremental.program("base")
+    planned = json.loads(incremental.program("plan"))
+    assert len(planned["chain"]) == 2, (said, planned)
+    report = incremental.drill()
+    assert report["passed"], report["why"]
+    assert any("with 1 that it builds on" in check["said"] for check in report["checks"]), report["checks"]
+
+
 @pytest.mark.soak(runs=1)
 @pytest.mark.soak_only
 def test_a_failover_between_backup_and_restore_leaves_no_gap(backups: Backups, whole_cluster: Cluster) -> None:

@@ -71,6 +71,21 @@ def test_what_may_not_be_listed_is_still_observed(tmp_path, monkeypatch):
     assert files.observe_directory(str(tmp_path))["first_names"] is None
 
 
+def test_what_may_not_even_be_looked_at_is_no_other_thing_than_a_directory(tmp_path, monkeypatch):
+    real = os.stat
+
+    def refused(path, **options):
+        if str(path) == str(tmp_path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(
+        StorageError, match=r"may not be written or read by this user \(EACCES\), and this user is \d+;"
+    ):
+        files.observe_directory(str(tmp_path))
+
+
 def test_a_path_that_is_missing_or_no_directory_is_told(tmp_path):
     (tmp_path / "file").touch()
     for name in ("nowhere", "file"):
