@@ -223,8 +223,9 @@ class Acts:
         node.say("role", f"Handing over to {target}", WARNING)
         node.handing_over_to = target
         node.publish()
-        with postgres.data.archiving_held():
-            self._stop(f"it hands over to {target}")
+        with contextlib.suppress(SessionError):
+            postgres.server.dismiss(node.config.data_nodes, _SQL_SECONDS)
+        self._stop(f"it hands over to {target}")
         self.start(f"it has handed over to {target}")
 
     def tend_primary(self) -> None:

@@ -42,6 +42,7 @@ _COPY_PAUSE_SECONDS = 10.0
 # A standby that the primary has and that does not stream for so long cannot: its WAL is gone, or its data is not what it seems.
 _COPY_AFTER_SECONDS = 30.0
 _HANDOVER_SECONDS = 15.0
+_HAND_OVER = "hand over"
 _HANDOVER_AGAIN_SECONDS = 60.0
 _CATALOGUE_AGAIN_SECONDS = 5.0
 _SLOTS_AGAIN_SECONDS = 3.0
@@ -115,6 +116,8 @@ class Guard:
         """One look and at most one act."""
         node = self.node
         me, heard = node.me(), node.peers.heard()
+        if node.postgres:
+            node.postgres.data.hold_archiving(self._hands_over(heard))
         if node.postgres and self._fence(me, heard):
             return
         quorum = newest_quorum(me, heard)
@@ -165,7 +168,19 @@ class Guard:
     def hand_over(self, target: str) -> None:
         """Begin to hand over to another node, which is then elected like any other."""
         self._handing_since = time.monotonic()
-        self.begin("hand over", lambda: self.acts.hand_over(target))
+
+        def give_way() -> None:
+            self.node.here.data.hold_archiving(True)
+            self.acts.hand_over(target)
+
+        self.begin(_HAND_OVER, give_way)
+
+    def _hands_over(self, heard: Heards) -> bool:
+        """Whether a primary gives way in order just now, this one or another, so that nobody is to spend anything on the archive."""
+        if self.node.handing_over_to or (self._job and self._job.is_alive() and self._job.name == _HAND_OVER):
+            return True
+        limit = self.node.rules.handover_seconds
+        return any(one.state and one.state.handing_over_to and one.age_seconds < limit for one in heard.values())
 
     def _fence(self, me: NodeState, heard: Heards) -> bool:
         """Kill a primary that may be one no longer, or that nobody elected; whether it was done."""

@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import struct
+import threading
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import replace, sync_directory
@@ -53,6 +54,8 @@ class DataDirectory:
     def __init__(self, path: str) -> None:
         self.path = path
         self.wal = os.path.join(path, "pg_wal")
+        self._hand = threading.Lock()
+        self._held: t.Optional[t.IO[bytes]] = None
         # Beside the directory, since pg_rewind removes from it what the source does not have.
         self.rewind_mark = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.rewind")
 
@@ -75,16 +78,22 @@ class DataDirectory:
             max(checkpoint, *self.timelines(), 0) if wrote else None,
         )
 
-    @contextlib.contextmanager
-    def archiving_held(self) -> t.Iterator[None]:
-        """Have the archive_command of the role postgresql_backup begin nothing meanwhile: it asks whether somebody holds this file's lock.
+    def hold_archiving(self, wanted: bool) -> None:
+        """Have archive_command begin nothing, or go on: it asks whether somebody holds this file's lock.
 
-        A server that stops waits for its archiver. Whoever follows has the same WAL and archives it, and so does this one when it runs again. The lock
-        ends with the process that holds it, whatever happens.
+        A server that stops waits for its archiver, and the one that takes over has better to do meanwhile. What is left to archive each has, and does
+        so afterwards. The lock ends with the process that holds it, whatever happens; where it cannot be had at once there is none.
         """
-        with open(os.path.join(self.path, "PG_VERSION"), "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        with self._hand:
+            if wanted and self._held is None:
+                with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+                    file = opened.enter_context(open(os.path.join(self.path, "PG_VERSION"), "rb"))
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._held = file
+                    opened.pop_all()
+            elif not wanted and self._held is not None:
+                self._held.close()
+                self._held = None
 
     def free_bytes(self) -> t.Optional[int]:
         """The room on the disk that PostgreSQL may use, of WAL or data whichever has less; None where there is no data."""

@@ -146,6 +146,15 @@ class Server:
         """Write everything dirty now, so that a stop in order has little to write."""
         self._value("CHECKPOINT", (), limit_seconds)
 
+    def dismiss(self, nodes: t.Iterable[str], limit_seconds: float) -> None:
+        """End the streams of all that are none of these nodes, such as an archive's: a server that stops waits until each has all."""
+        names = "{" + ",".join(f'"{name}"' for name in nodes) + "}"
+        self._value(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication WHERE application_name <> ALL ($1::text[])",
+            (names,),
+            limit_seconds,
+        )
+
     def create_slot(self, name: str, limit_seconds: float) -> None:
         self._value("SELECT pg_create_physical_replication_slot($1::name, true)", (name,), limit_seconds)
 

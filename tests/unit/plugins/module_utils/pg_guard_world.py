@@ -191,6 +191,9 @@ class Server:
         self._do("status")
         return primary_status(self.comes_out_on)
 
+    def dismiss(self, nodes, _limit_seconds):
+        self._do(f"dismiss all but {' '.join(nodes)}")
+
     def catalogue(self, database, primary, _limit_seconds):
         self._do(f"catalogue {database} {primary}")
         return self.has_catalogue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 
@@ -372,25 +371,8 @@ def test_a_handover_writes_out_first_and_names_its_target_before_the_server_stop
     node, acts = acts_of(world)
     told = world.each_time("stop", lambda: node.document()["handing_over_to"])
     acts.hand_over("db2")
-    assert world.did == ["checkpoint", "stop", "start"]
+    assert world.did == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
     assert told == ["db2"]
-
-
-def test_a_server_that_hands_over_does_not_wait_for_its_archiver(world):
-    world.leads()
-    version = world.path / "PG_VERSION"
-
-    def archives():
-        with version.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-    stopping, starting = world.each_time("stop", archives), world.each_time("start", archives)
-    acts_of(world)[1].hand_over("db2")
-    assert (stopping, starting) == ([False], [True])
 
 
 def test_a_handover_whose_checkpoint_gets_no_answer_stops_nothing(world):
@@ -408,7 +390,7 @@ def test_a_full_disk_that_refuses_a_checkpoint_is_no_hindrance_to_a_handover(wor
     world.leads()
     world.server.broken["checkpoint"] = REFUSED
     acts_of(world)[1].hand_over("db2")
-    assert world.did == ["checkpoint", "stop", "start"]
+    assert world.did == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
 
 
 @pytest.mark.parametrize(("written_on", "fork"), [(None, False), (1, False), (2, True)])

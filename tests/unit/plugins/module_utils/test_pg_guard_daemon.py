@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from types import SimpleNamespace
 
@@ -335,7 +336,7 @@ def test_what_an_act_stops_is_no_operators_stop(world, clock):
     del world.control.broken["start"]
     clock.now += 10
     rounds(guard)
-    assert world.did == ["checkpoint", "stop", "start", "start"]
+    assert world.did == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start", "start"]
 
 
 def test_what_the_gate_would_refuse_is_not_started_in_vain_and_the_reason_said(world, clock, capsys):
@@ -620,7 +621,7 @@ def test_a_checkpoint_that_cannot_be_taken_keeps_nothing_else_from_being_done(wo
     clock.now += 1.5
     rounds(guard)
     # It gives way to one that has room, which begins with a checkpoint of its own.
-    assert world.did[2:] == ["checkpoint", "stop", "start"]
+    assert world.did[2:] == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
 
 
 def test_a_standby_that_does_not_take_the_setting_is_not_told_all_the_time(world, clock):
@@ -665,7 +666,7 @@ def test_slots_that_cannot_be_made_keep_nothing_else_from_being_done(world, cloc
     clock.now += 1.5
     rounds(guard)
     # The disk that is too full for a slot is why it hands over.
-    assert world.did == ["create slot db3", "checkpoint", "stop", "start"]
+    assert world.did == ["create slot db3", "checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
 
 
 def test_a_standby_that_lacks_what_it_was_consistent_with_is_led_to_the_primary(world, clock, monkeypatch):
@@ -808,7 +809,7 @@ def test_a_primary_whose_disk_is_full_hands_over_and_not_again_within_a_minute(w
     without_room(world)
     guard = guard_of(world)
     rounds(guard)
-    assert world.did == ["checkpoint", "stop", "start"]
+    assert world.did == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
     assert "<3>The disk of the data has 10 MiB left, so db2 takes over" in capsys.readouterr().err
     # Nobody took over.
     world.observer.alive = True
@@ -913,6 +914,44 @@ def test_commits_that_did_not_wait_for_a_while_are_not_counted_as_if_they_had(wo
     returning(world, NAMES, 160)
     rounds(guard)
     assert world.remembered("quorum")["out"] == ["db3"]
+
+
+def archives(world):
+    """Whether archive_command would begin now: it asks by the same lock."""
+    with (world.path / "PG_VERSION").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_a_server_that_hands_over_waits_for_no_archiver_and_its_guard_lets_it_go_on_afterwards(world):
+    healthy(world)
+    guard = guard_of(world)
+    rounds(guard)
+    assert archives(world)
+    stopping = world.each_time("stop", lambda: archives(world))
+    guard.hand_over("db2")
+    finish("hand over")
+    assert stopping == [False]
+    rounds(guard)
+    assert not archives(world)
+    guard.node.handing_over_to = None
+    rounds(guard)
+    assert archives(world)
+
+
+def test_a_standby_does_not_archive_while_another_node_hands_over(world):
+    world.stands()
+    guard = guard_of(world)
+    world.peers.say(peer("db3", "primary", 2, 120, handing_over_to="db1"))
+    rounds(guard)
+    assert not archives(world)
+    # It has not been heard since.
+    world.peers.say(peer("db3", "primary", 2, 120, handing_over_to="db1"), age=6.0)
+    rounds(guard)
+    assert archives(world)
 
 
 def test_a_handover_that_came_to_nothing_is_forgotten(world, clock):

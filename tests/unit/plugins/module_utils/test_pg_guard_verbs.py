@@ -163,7 +163,7 @@ def test_a_handover_returns_with_the_new_primary_whoever_it_is(world, monkeypatc
     monkeypatch.setattr(world.peers, "heard", heard)
     answer = verbs.command({"verb": "handover", "to": "db2"})
     assert (answer["ok"], answer["reason"]) == (ok, f"{elected} is primary of timeline 3")
-    assert world.did == ["checkpoint", "stop", "start"]
+    assert world.did == ["checkpoint", "dismiss all but db1 db2 db3", "stop", "start"]
 
 
 def test_a_former_primary_that_is_long_gone_is_no_answer_to_a_handover(world, monkeypatch):
