@@ -75,8 +75,14 @@ class Topology:
         return self.hosts[name]
 
     def covers(self, other: "Topology") -> bool:
-        """Whether every host of the other topology is here too, with the same address, groups and kind."""
-        return self.network == other.network and all(self.hosts.get(name) == host for name, host in other.hosts.items())
+        """Whether every host of the other topology is here too, with the same address, groups and kind, and all that it says of them.
+
+        One that has the same hosts and says more of them is another one, though.
+        """
+        has_hosts = all(self.hosts.get(name) == host for name, host in other.hosts.items())
+        says_so = all(self.variables.get(name) == value for name, value in other.variables.items())
+        is_another = self.hosts == other.hosts and self.variables != other.variables
+        return self.network == other.network and has_hosts and says_so and not is_another
 
     def changed_from(self, other: "Topology") -> list[str]:
         """The hosts of both topologies that cannot run on from one to the other: they differ in more than their groups."""

@@ -34,8 +34,8 @@ RECORD = "backup.json"
 _MANIFEST = "backup_manifest"
 _BASE = "base.tar"
 _SAID = 400
-# How PostgreSQL says that it does not know what changed since the parent.
-_NO_SUMMARIES = "WAL summaries are required"
+# How PostgreSQL says that it does not know what changed since the parent, or that a standby would begin before that had ended, for little was written since.
+_NOT_INCREMENTAL = ("WAL summaries are required", "manifest requires WAL from final timeline")
 
 
 class Record(t.NamedTuple):
@@ -116,9 +116,9 @@ class Backups:
         try:
             return self._make(name, records[parent] if parent else None, now)
         except BackupError as error:
-            if parent is None or _NO_SUMMARIES not in str(error):
+            if parent is None or not any(words in str(error) for words in _NOT_INCREMENTAL):
                 raise
-            # A node that was cloned or restored since has none of before that: whatever changed, a full one has it.
+            # A node that was cloned or restored since has no summaries of before that: whatever changed, a full one has it.
             return self._make(name, None, now)
 
     def _make(self, name: str, parent: t.Optional[Record], now: float) -> Record:

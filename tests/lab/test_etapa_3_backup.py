@@ -175,8 +175,10 @@ def summarize(cluster: Cluster, wal: str) -> None:
 
 @pytest.mark.soak(runs=1)
 @pytest.mark.soak_only
-def test_a_backup_that_builds_on_another_is_restored_with_it(incremental: Backups) -> None:
+def test_a_backup_that_builds_on_another_is_restored_with_it(incremental: Backups, whole_cluster: Cluster) -> None:
     incremental.program("base", "--full")
+    # A standby begins a backup at its last restart point, which must not be before the one that this builds on.
+    incremental.finished_segment(whole_cluster.primary())
     said = incremental.program("base")
     planned = json.loads(incremental.program("plan"))
     assert len(planned["chain"]) == 2, (said, planned)

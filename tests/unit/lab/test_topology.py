@@ -20,6 +20,11 @@ def read(folder: Path, text: str, name: str = "given") -> topology.Topology:
 def test_the_default_topology_has_every_host_of_the_small_one() -> None:
     assert topology.load("default").covers(topology.load("small"))
     assert not topology.load("small").covers(topology.load("default"))
+    # The same hosts, of which each says something else.
+    assert not topology.load("backups").covers(topology.load("backups_pgbackrest"))
+    assert not topology.load("backups_pgbackrest").covers(topology.load("backups"))
+    assert topology.load("backups_pgbackrest").covers(topology.load("database"))
+    assert not topology.load("backups_s3").covers(topology.load("backups_pgbackrest"))
 
 
 def test_the_default_topology_has_the_hosts_that_the_etapas_need() -> None:
