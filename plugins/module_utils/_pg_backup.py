@@ -106,7 +106,7 @@ def _base(config: Config, options: argparse.Namespace) -> int:
 
 def _control(config: Config, _options: argparse.Namespace) -> int:
     try:
-        content = base64.b64decode(sys.stdin.read(), validate=True)
+        content = base64.b64decode("".join(sys.stdin.read().split()), validate=True)
     except binascii.Error as error:
         raise BackupError(f"the input is no base64: {error}") from error
     sys.stdout.write(json.dumps({"changed": keep_control(config, content)}) + "\n")

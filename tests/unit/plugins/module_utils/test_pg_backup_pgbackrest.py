@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import stat
@@ -12,6 +13,7 @@ import textwrap
 
 import pytest
 
+from ansible_collections.escala.ha.plugins.module_utils import _pg_backup
 from ansible_collections.escala.ha.plugins.module_utils import _pg_backup_pgbackrest as engine
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config, config_from
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_pgbackrest import (
@@ -304,3 +306,19 @@ def test_its_incremental_backups_need_no_version_of_postgresql():
 def test_a_configuration_that_names_no_engine_or_half_of_one_is_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         config_from(settings(**changes))
+
+
+def test_the_control_file_comes_in_as_a_playbook_sends_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "work").mkdir()
+    told = tmp_path / "told.json"
+    told.write_text(settings(work_directory=str(tmp_path / "work")))
+    content = struct.pack("<QQ", SYSTEM, 5) + bytes(8176)
+    # With the line's end that Ansible adds.
+    for expected in (True, False):
+        monkeypatch.setattr("sys.stdin", io.StringIO(base64.b64encode(content).decode() + "\n"))
+        assert _pg_backup.main(["--config", str(told), "control"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"changed": expected}
+    assert (tmp_path / "work" / "control" / "global" / "pg_control").read_bytes() == content
+    monkeypatch.setattr("sys.stdin", io.StringIO("&"))
+    assert _pg_backup.main(["--config", str(told), "control"]) == 1
+    assert "is no base64" in capsys.readouterr().err
