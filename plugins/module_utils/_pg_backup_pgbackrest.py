@@ -94,6 +94,21 @@ class Program:
             raise BackupError(f"{path} has no copy of the cluster's control file; run playbooks/etapa_3_postgresql.yml")
         return f"--pg1-path={path}"
 
+    def cluster(self) -> t.Optional[int]:
+        """The system identifier of the cluster that the repository is of; None while it is of none."""
+        known = self.info()["db"]
+        return int(max(known, key=lambda one: int(one["id"]))["system-id"]) if known else None
+
+    def begin(self) -> int:
+        """Have the repository be of the cluster whose control file is here, unless it is of one already; returns of which it is."""
+        cluster = self.cluster()
+        if cluster is None:
+            self.run("stanza-create", "--no-online", self.in_place_of_a_server)
+            cluster = self.cluster()
+        if cluster is None:
+            raise BackupError("pgbackrest stanza-create ended well, and its repository is of no cluster")
+        return cluster
+
     def info(self) -> Json:
         """What the repository has of the cluster; raises BackupError where it cannot be read."""
         [found] = json.loads(self.run("info", "--output=json"))
@@ -159,6 +174,8 @@ class PgBackRestBackups:
 
     def make(self, _now: float, full: bool = False) -> Record:
         """Make one, from a standby where one streams; raises BackupError, and leaves nothing that could be taken for a backup."""
+        # The first WAL may be on its way still.
+        self._program.begin()
         before, _faults = self.records()
         kind = "full" if full or parent_of(before, self._config.incrementals) is None else "incr"
         standby = "--backup-standby" if int(ask_primary(self._config, _STANDBYS)) else "--no-backup-standby"
@@ -205,17 +222,10 @@ class PgBackRestWal(Wal):
         self._program = Program(config)
 
     def owner(self) -> t.Optional[int]:
-        known = self._program.info()["db"]
-        return int(max(known, key=lambda one: int(one["id"]))["system-id"]) if known else None
+        return self._program.cluster()
 
     def _belongs_to(self, _head: Head) -> int:
-        owner = self.owner()
-        if owner is None:
-            self._program.run("stanza-create", "--no-online", self._program.in_place_of_a_server)
-            owner = self.owner()
-        if owner is None:
-            raise BackupError("pgbackrest stanza-create ended well, and its repository is of no cluster")
-        return owner
+        return self._program.begin()
 
     def listing(self) -> t.Dict[str, Entry]:
         folder = self._folder()
@@ -267,5 +277,5 @@ class PgBackRestWal(Wal):
 
     def _add(self, _name: str, plain: str, _digest: str, _written_at: t.Optional[float]) -> None:
         # A history that is there it would replace without a word; what is there was looked at before.
-        self._belongs_to(Head(0, 0, 0))
+        self._program.begin()
         self._program.run("archive-push", self._program.in_place_of_a_server, of=plain)

@@ -241,13 +241,21 @@ def test_a_backup_is_full_when_one_is_due_and_from_a_standby_where_one_streams(
 ):
     monkeypatch.setattr(engine, "ask_primary", lambda _config, _question: standbys)
     backups = PgBackRestBackups(config_of(world, incrementals=incrementals))
-    answers = iter([info(*before), info(*before, backup("new", 900, prior="one" if kind == "incr" else None))])
+    there, new = info(*before), backup("new", 900, prior="one" if kind == "incr" else None)
+    monkeypatch.setattr(engine.Program, "begin", lambda _self: SYSTEM)
+    answers = iter([there, info(*before, new)])
     monkeypatch.setattr(engine.Program, "info", lambda _self: next(answers))
     assert backups.make(0.0, full).name == "new"
     [said] = asked(world, "backup")
     assert f"--type={kind} " in f"{said} "
     assert f" {where} " in f"{said} "
     assert "--pg2-host=192.0.2.2 " in said
+
+
+def test_the_first_backup_does_not_wait_for_the_first_wal(world):
+    with pytest.raises(BackupError, match="no new backup that is whole"):
+        PgBackRestBackups(config_of(world)).make(0.0)
+    assert [line.split()[0] for line in (world / "asked").read_text().splitlines()][:2] == ["info", "stanza-create"]
 
 
 def test_a_backup_that_is_not_there_afterwards_is_none(world):
