@@ -54,6 +54,12 @@ class Backups:
         """The files of the store that a pattern of find's fits."""
         return self.on(f"find {STORE} -type f -name {shlex.quote(pattern)}").split()
 
+    def damage(self, pattern: str, command: str) -> None:
+        """Run a shell command on each file of the store, `$1`, whose path a pattern of find's fits."""
+        each = f"-exec sh -c {shlex.quote(command)} damage {{}} ';'"
+        done = self.on(f"find {STORE} -type f -path {shlex.quote(pattern)} -print {each}")
+        assert done, f"{pattern} fits nothing"
+
     def file(self, pattern: str) -> str:
         """The one file of the store that it fits."""
         found = self.files(pattern)

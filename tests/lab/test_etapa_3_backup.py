@@ -77,7 +77,7 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
     assert backups.on(f"ls -A {WORK}/drill 2>/dev/null; true") == ""
 
 
-_OVERWRITE = "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none"
+_OVERWRITE = 'printf XXXX | dd of="$1" bs=1 seek=100000 conv=notrunc status=none'
 
 
 @pytest.mark.soak(runs=1)
@@ -85,15 +85,20 @@ _OVERWRITE = "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none"
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
     [
-        pytest.param("base.tar.zst.age", "truncate --size=-1000 {}", "is cut off", marks=_ENCRYPTED_BY_US),
-        pytest.param("base.tar.zst.age", _OVERWRITE, "cannot be read", marks=_ENCRYPTED_BY_US),
-        pytest.param("backup.json", "rm {}", "was not finished", marks=_ENCRYPTED_BY_US),
+        pytest.param("*/base.tar.zst.age", 'truncate --size=-1000 "$1"', "is cut off", marks=_ENCRYPTED_BY_US),
+        pytest.param("*/base.tar.zst.age", _OVERWRITE, "cannot be read", marks=_ENCRYPTED_BY_US),
+        pytest.param("*/backup.json", 'rm "$1"', "was not finished", marks=_ENCRYPTED_BY_US),
         # pgBackRest keeps files, large ones for themselves and small ones in bundles.
-        pytest.param("*.zst", "truncate --size=-16 {}", "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST),
         pytest.param(
-            "*.zst", _OVERWRITE.replace("100000", "100"), "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST
+            "*/backup/*.zst", 'truncate --size=-16 "$1"', "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST
         ),
-        pytest.param("backup.manifest*", "rm {}", "no backup can be restored", marks=_KEPT_BY_PGBACKREST),
+        pytest.param(
+            "*/backup/*.zst",
+            _OVERWRITE.replace("100000", "100"),
+            "pgbackrest restore failed",
+            marks=_KEPT_BY_PGBACKREST,
+        ),
+        pytest.param("*/backup.manifest*", 'rm "$1"', "no backup can be restored", marks=_KEPT_BY_PGBACKREST),
     ],
     ids=[
         "truncated",
@@ -107,8 +112,7 @@ _OVERWRITE = "printf XXXX | dd of={} bs=1 seek=100000 conv=notrunc status=none"
 def test_a_base_backup_that_is_not_whole_fails_the_drill(
     damaged: Backups, pattern: str, damage: str, said: str
 ) -> None:
-    for file in damaged.files(pattern):
-        damaged.on(damage.format(file))
+    damaged.damage(pattern, damage)
     report = damaged.drill()
     assert not report["passed"]
     assert said in report["why"]
