@@ -111,10 +111,14 @@ class Program:
 
     def info(self) -> Json:
         """What the repository has of the cluster; raises BackupError where it cannot be read."""
-        [found] = json.loads(self.run("info", "--output=json"))
+        # What it cannot decrypt it repeats, and that is no text.
+        [found] = json.loads(self.run("info", "--output=json").decode("utf-8", "replace"))
         code = found["status"]["code"]
         if code and code not in _EMPTY:
-            raise BackupError(f"pgBackRest's repository: {found['status']['message']}")
+            message = str(found["status"]["message"]).splitlines()[0]
+            raise BackupError(
+                f"pgBackRest cannot read its repository: {message} see `pgbackrest info`, and whether it was made with another secret_postgresql_backup_key"
+            )
         return t.cast(Json, found)
 
     def names(self, path: str, *, within: bool = False) -> t.Dict[str, Entry]:

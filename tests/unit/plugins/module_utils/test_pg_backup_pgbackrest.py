@@ -274,8 +274,8 @@ def test_what_goes_is_decided_as_for_our_own_engine(world):
 
 
 def test_a_repository_that_cannot_be_read_is_no_empty_one(world):
-    (world / "info").write_text(json.dumps(info(code=99, message="other")))
-    with pytest.raises(BackupError, match="repository: other"):
+    (world / "info").write_text(json.dumps(info(code=99, message="unable to load info file:\nFormatError: \x01\ufffd")))
+    with pytest.raises(BackupError, match="repository: unable to load info file: see .* secret_postgresql_backup_key$"):
         PgBackRestBackups(config_of(world)).records()
     (world / "answers").write_text(json.dumps({"info": "ERROR: [082]: wrong\nHINT: is the passphrase right?\n"}))
     with pytest.raises(BackupError, match=r"pgbackrest info failed: \[082\]: wrong$"):
