@@ -198,8 +198,7 @@ STEPS = (
             "sh",
             "-c",
             # In runs of their own, since Ansible reads an inventory's files once a run.
-            "python -m lab up --topology backups --fresh && ansible-playbook playbooks/secrets.yml"
-            " && ansible-playbook playbooks/etapa_3_postgresql.yml",
+            "python -m lab up --topology backups --fresh && ansible-playbook playbooks/secrets.yml && ansible-playbook playbooks/etapa_3_postgresql.yml",
         ],
         preparation,
         needs=("app-on-cluster",),
