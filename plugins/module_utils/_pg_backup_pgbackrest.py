@@ -111,8 +111,8 @@ class Program:
 
     def info(self) -> Json:
         """What the repository has of the cluster; raises BackupError where it cannot be read."""
-        # What it cannot decrypt it repeats, and that is no text.
-        [found] = json.loads(self.run("info", "--output=json").decode("utf-8", "replace"))
+        # What it cannot decrypt it repeats as it is, and that is neither text nor JSON.
+        [found] = json.loads(self.run("info", "--output=json").decode("utf-8", "replace"), strict=False)
         code = found["status"]["code"]
         if code and code not in _EMPTY:
             message = str(found["status"]["message"]).splitlines()[0]

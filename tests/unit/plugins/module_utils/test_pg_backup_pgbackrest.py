@@ -282,6 +282,13 @@ def test_a_repository_that_cannot_be_read_is_no_empty_one(world):
         PgBackRestWal(config_of(world)).owner()
 
 
+def test_what_it_cannot_decrypt_it_repeats_as_it_is(world, monkeypatch):
+    raw = b'[{"status": {"code": 99, "message": "unable to load info file:\\nFormatError: \x01\xff\x0c"}}]'
+    monkeypatch.setattr(engine.Program, "run", lambda *_words: raw)
+    with pytest.raises(BackupError, match="cannot read its repository: unable to load info file: see"):
+        PgBackRestBackups(config_of(world)).records()
+
+
 def settings(**changes):
     known = {
         "version": 15,
