@@ -189,7 +189,15 @@ STEPS = (
     _scenario("etapa_3", "data-nodes"),
     _application("app-on-cluster", "the application, made to use the cluster", "etapa_3"),
     _stories(
-        "stories-etapa-3", "stories of the database", "haproxy", "app-on-cluster", "app-on-cluster", "-m", "etapa_3"
+        "stories-etapa-3",
+        "stories of the database",
+        "haproxy",
+        "app-on-cluster",
+        "app-on-cluster",
+        "-m",
+        "etapa_3",
+        "-k",
+        "not test_etapa_3_backup",
     ),
     Step(
         "backup-host",
