@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import subprocess
 import tempfile
 import typing as t
@@ -22,7 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_backup_base import R
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import Config
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_instance import ask_primary
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_store import BackupError, Entry, Seal
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Head, Wal
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_wal import Head, Wal, archived_as
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import history_timeline
 from ansible_collections.escala.ha.plugins.module_utils._wal_archive import Kept, is_archived
 
@@ -31,7 +30,6 @@ CONTROL = "control"
 _SAID = 400
 # How `info` says that nothing was ever kept: no stanza, none with backups, none with its data.
 _EMPTY = (1, 2, 3)
-_KEPT_AS = re.compile(r"(.+)-([0-9a-f]{40})\.zst")
 _STANDBYS = (
     "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name NOT LIKE 'escala_%'"
 )
@@ -62,11 +60,19 @@ def keep_control(config: Config, content: bytes) -> bool:
     return True
 
 
+class Home(t.NamedTuple):
+    """Of which cluster the repository is, and where it has that cluster's WAL."""
+
+    cluster: int
+    wal: str
+
+
 class Program:
     """The program and what its repository says."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._home: t.Optional[Home] = None
 
     def run(self, command: str, *options: str, of: str = "") -> bytes:
         """What a command, of a file where it takes one, writes out; raises BackupError with its words."""
@@ -94,20 +100,23 @@ class Program:
             raise BackupError(f"{path} has no copy of the cluster's control file; run playbooks/etapa_3_postgresql.yml")
         return f"--pg1-path={path}"
 
-    def cluster(self) -> t.Optional[int]:
-        """The system identifier of the cluster that the repository is of; None while it is of none."""
-        known = self.info()["db"]
-        return int(max(known, key=lambda one: int(one["id"]))["system-id"]) if known else None
+    def home(self) -> t.Optional[Home]:
+        """None while the repository is of no cluster. Once it is of one it stays so, and is not asked again."""
+        if self._home is None:
+            known = self.info()["db"]
+            if known:
+                newest = max(known, key=lambda one: int(one["id"]))
+                self._home = Home(int(newest["system-id"]), f"archive/{STANZA}/{newest['version']}-{newest['id']}")
+        return self._home
 
-    def begin(self) -> int:
-        """Have the repository be of the cluster whose control file is here, unless it is of one already; returns of which it is."""
-        cluster = self.cluster()
-        if cluster is None:
+    def begin(self) -> Home:
+        """Have the repository be of the cluster whose control file is here, unless it is of one already."""
+        if self.home() is None:
             self.run("stanza-create", "--no-online", self.in_place_of_a_server)
-            cluster = self.cluster()
-        if cluster is None:
+        home = self.home()
+        if home is None:
             raise BackupError("pgbackrest stanza-create ended well, and its repository is of no cluster")
-        return cluster
+        return home
 
     def info(self) -> Json:
         """What the repository has of the cluster; raises BackupError where it cannot be read."""
@@ -226,46 +235,34 @@ class PgBackRestWal(Wal):
         self._program = Program(config)
 
     def owner(self) -> t.Optional[int]:
-        return self._program.cluster()
+        home = self._program.home()
+        return home.cluster if home else None
 
     def _belongs_to(self, _head: Head) -> int:
-        return self._program.begin()
+        return self._program.begin().cluster
 
     def listing(self) -> t.Dict[str, Entry]:
-        folder = self._folder()
-        found = {}
-        for key, entry in (self._program.names(folder, within=True) if folder else {}).items():
-            parts = _KEPT_AS.fullmatch(os.path.basename(key))
-            name = parts[1] if parts else os.path.basename(key)
-            if is_archived(name):
-                found[name] = entry
-        return found
-
-    def _folder(self) -> str:
-        """Where the cluster's WAL is; empty while there is none."""
-        archives = self._program.info()["archive"]
-        newest = max(archives, key=lambda one: int(one["database"]["id"]), default=None)
-        return f"archive/{STANZA}/{newest['id']}" if newest else ""
+        home = self._program.home()
+        kept = self._program.names(home.wal, within=True) if home else {}
+        names = {archived_as(os.path.basename(key))[0]: entry for key, entry in kept.items()}
+        return {name: entry for name, entry in names.items() if is_archived(name)}
 
     def _has(self, name: str) -> t.Dict[str, str]:
-        folder = self._folder()
-        if not folder:
+        home = self._program.home()
+        if home is None:
             return {}
-        if history_timeline(name) is None:
-            folder = f"{folder}/{name[:16]}"
+        folder = home.wal if history_timeline(name) is not None else f"{home.wal}/{name[:16]}"
         found = {}
         for kept_as in self._program.names(folder):
-            parts = _KEPT_AS.fullmatch(kept_as)
-            if parts and parts[1] == name:
-                found[parts[2]] = f"{folder}/{kept_as}"
-            elif kept_as == name:
-                content = self._program.run("repo-get", of=f"{folder}/{name}")
-                found[self._digest(content).hexdigest()] = f"{folder}/{name}"
+            archived, digest = archived_as(kept_as)
+            if archived == name:
+                key = f"{folder}/{kept_as}"
+                found[digest or self._digest(self._program.run("repo-get", of=key)).hexdigest()] = key
         return found
 
     def _history_names(self) -> t.Iterable[str]:
-        folder = self._folder()
-        return [name for name in (self._program.names(folder) if folder else ()) if history_timeline(name) is not None]
+        home = self._program.home()
+        return [name for name in (self._program.names(home.wal) if home else ()) if history_timeline(name) is not None]
 
     def _digest(self, content: bytes = b"") -> t.Any:
         return hashlib.sha1(content, usedforsecurity=False)

@@ -87,11 +87,17 @@ def folder_of(name: str) -> str:
 def stored(names: t.Mapping[str, Entry]) -> t.Dict[str, t.Dict[str, str]]:
     """What a folder has: for each name that PostgreSQL gave, the digests with the names in the store."""
     found: t.Dict[str, t.Dict[str, str]] = {}
-    for name in names:
-        parts = _STORED.fullmatch(name)
-        if parts and is_archived(parts[1]):
-            found.setdefault(parts[1], {})[parts[2]] = name
+    for kept_as in names:
+        name, digest = archived_as(kept_as)
+        if digest and is_archived(name):
+            found.setdefault(name, {})[digest] = kept_as
     return found
+
+
+def archived_as(kept_as: str) -> t.Tuple[str, str]:
+    """The name that PostgreSQL gave to what is kept, and the digest that was added; for a file without one its own name and nothing."""
+    parts = _STORED.fullmatch(kept_as)
+    return (parts[1], parts[2]) if parts else (kept_as, "")
 
 
 class Wal:

@@ -37,6 +37,11 @@ class SessionError(Exception):
         self.sqlstate = sqlstate
 
 
+def array(values: t.Iterable[str]) -> str:
+    """A list as a parameter of PostgreSQL's type text[], or of any that is written so."""
+    return "{" + ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values) + "}"
+
+
 class Answer(t.NamedTuple):
     """The rows of one statement as text, and the WARNINGs that came with them."""
 

@@ -10,7 +10,7 @@ import json
 import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, conninfo
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, array, conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import PostgreSQL
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Standby
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import parse_lsn
@@ -148,10 +148,9 @@ class Server:
 
     def dismiss(self, nodes: t.Iterable[str], limit_seconds: float) -> None:
         """End the streams of all that are none of these nodes, such as an archive's: a server that stops waits until each has all."""
-        names = "{" + ",".join(f'"{name}"' for name in nodes) + "}"
         self._value(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication WHERE application_name <> ALL ($1::text[])",
-            (names,),
+            (array(nodes),),
             limit_seconds,
         )
 

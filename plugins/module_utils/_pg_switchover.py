@@ -164,7 +164,7 @@ def wait_let_go(
 ) -> None:
     """Return when no pooler has a connection left; raises SwitchoverError when one still has when the time is over."""
     deadline = time.clock() + limit_seconds
-    values = [database, _array(users), _array(poolers)]
+    values = [database, _pg_bounded.array(users), _pg_bounded.array(poolers)]
     while True:
         [[count, addresses]] = session.execute(_HELD, values, limit_seconds=limit_seconds).rows
         if count == "0":
@@ -174,10 +174,6 @@ def wait_let_go(
                 f"{addresses} still had {count} connections after {limit_seconds:g} s, so nothing was handed over; was the pool there paused?"
             )
         time.sleep(LOOK_SECONDS)
-
-
-def _array(values: t.Sequence[str]) -> str:
-    return "{" + ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values) + "}"
 
 
 class Held(t.NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ _OVERWRITE = 'printf XXXX | dd of="$1" bs=1 seek=100000 conv=notrunc status=none
         pytest.param("*/base.tar.zst.age", 'truncate --size=-1000 "$1"', "is cut off", marks=_ENCRYPTED_BY_US),
         pytest.param("*/base.tar.zst.age", _OVERWRITE, "cannot be read", marks=_ENCRYPTED_BY_US),
         pytest.param("*/backup.json", 'rm "$1"', "was not finished", marks=_ENCRYPTED_BY_US),
-        # pgBackRest keeps files, large ones for themselves and small ones in bundles.
+        # pgBackRest keeps each file for itself.
         pytest.param(
             "*/backup/*.zst", 'truncate --size=-16 "$1"', "pgbackrest restore failed", marks=_KEPT_BY_PGBACKREST
         ),
@@ -133,16 +134,20 @@ def test_damaged_wal_fails_the_drill_and_a_gap_is_named(damaged: Backups, whole_
     damaged.on(f"mv {WORK}/kept {file}")
 
 
+def drilled_with(backups: Backups, file: str, command: str) -> dict[str, Any]:
+    """A drill while a shell command has changed a file, `{}`, which is as before afterwards."""
+    backups.on(f"cp -a {file} {file}.kept && {command.format(file)}")
+    try:
+        return backups.drill()
+    finally:
+        backups.on(f"mv {file}.kept {file}")
+
+
 @pytest.mark.soak(runs=1)
 @pytest.mark.soak_only
 @pytest.mark.topology("backups")
 def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
-    identity = "/etc/escala/pg-backup.identity"
-    damaged.on(f"cp -a {identity} {identity}.kept && age-keygen 2>/dev/null > {identity}")
-    try:
-        report = damaged.drill()
-    finally:
-        damaged.on(f"mv {identity}.kept {identity}")
+    report = drilled_with(damaged, "/etc/escala/pg-backup.identity", "age-keygen 2>/dev/null > {}")
     assert not report["passed"]
     assert "no identity matched any of the recipients" in report["why"]
 
@@ -151,12 +156,8 @@ def test_a_key_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
 @pytest.mark.soak_only
 @pytest.mark.topology("backups_pgbackrest")
 def test_a_passphrase_of_somebody_else_s_fails_the_drill(damaged: Backups) -> None:
-    told = "/etc/escala/pg-backup.pgbackrest"
-    damaged.on(f"cp -a {told} {told}.kept && sed -i s/^repo1-cipher-pass=.*/repo1-cipher-pass=another/ {told}")
-    try:
-        report = damaged.drill()
-    finally:
-        damaged.on(f"mv {told}.kept {told}")
+    another = "sed -i s/^repo1-cipher-pass=.*/repo1-cipher-pass=another/ {}"
+    report = drilled_with(damaged, "/etc/escala/pg-backup.pgbackrest", another)
     assert not report["passed"]
     assert "made with another secret_postgresql_backup_key" in report["why"]
 
