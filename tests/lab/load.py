@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.lab.background import Background
+from tests.lab.handle import Lab
 from tests.lab.target import Target
 
 # A request has failed when it got no 2xx in this time. It is the client's patience and no limit of ours: never widened.
@@ -38,11 +39,12 @@ NOTES, ME, SETTINGS, READY, FRONTEND = "/api/notes?limit=20", "/api/me", "/api/s
 
 @dataclass(frozen=True)
 class Failure:
-    """One request that failed: when (seconds since the load began), which, and how."""
+    """One request that failed: when (seconds since the load began), which, how, and under what name the balancers logged its last try."""
 
     second: float
     request: str
     how: str
+    request_id: str = ""
 
 
 @dataclass
@@ -78,7 +80,9 @@ class Result:
         said = "; ".join(
             f"{failure.request} {failure.second:.1f} s into it: {failure.how}" for failure in self.failures[:3]
         )
-        assert not self.failures, f"{len(self.failures)} of {self.requests} requests failed: {said}"
+        if self.failures:
+            logged = _logged([failure.request_id for failure in self.failures[:3] if failure.request_id])
+            raise AssertionError(f"{len(self.failures)} of {self.requests} requests failed: {said}{logged}")
         assert not self.lost, (
             f"{len(self.lost)} of {len(self.acknowledged)} acknowledged writes are lost: {self.lost[:3]}"
         )
@@ -87,6 +91,17 @@ class Result:
         quantiles = {name: self.quantile(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}
         data = vars(self) | {"failures": [vars(failure) for failure in self.failures], "latencies": quantiles}
         file.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def _logged(request_ids: list[str]) -> str:
+    """What the balancers' logs have of these requests: how long each took there, where it went, and how that ended."""
+    if not request_ids:
+        return ""
+    lab = Lab()
+    wanted = " ".join(f"--regexp={request_id}" for request_id in request_ids)
+    command = f"grep --no-filename --fixed-strings {wanted} /var/log/nginx/*.log /var/log/haproxy/*.log 2>/dev/null"
+    lines = "".join(lab.on(host, command, check=False) for host in lab.group("load_balancers"))
+    return f"; the balancers logged: {lines.strip() or 'nothing of it'}"
 
 
 class _ToVip(AbstractResolver):
@@ -191,7 +206,7 @@ class Load:
         last = self._close_every and result.requests % self._close_every == 0
         headers = {"Connection": "close"} if last else {}
         end = time.monotonic() + PATIENCE_SECONDS
-        how = ""
+        how = request_id = ""
         while (left := end - time.monotonic()) > 0:
             try:
                 async with asyncio.timeout(min(self.try_seconds, left)), session.get(path, headers=headers) as answer:
@@ -202,7 +217,9 @@ class Load:
                         if served_by:
                             result.by_instance[served_by] += 1
                         return
-                    how = f"status {answer.status} from {served_by or 'the balancer'}"
+                    request_id = answer.headers.get("X-Request-Id", "")
+                    took = time.monotonic() - due
+                    how = f"status {answer.status} from {served_by or 'the balancer'} after {took:.1f} s"
                     break
             except TimeoutError:
                 how = f"no answer within {min(self.try_seconds, left):.1f} s"
@@ -211,7 +228,7 @@ class Load:
                 how = f"{type(error).__name__}: {error}"
             result.broken += 1
             await asyncio.sleep(_PAUSE_SECONDS)
-        result.failures.append(Failure(round(due - start, 3), f"GET {path}", how))
+        result.failures.append(Failure(round(due - start, 3), f"GET {path}", how, request_id))
 
     async def _write(self, session: aiohttp.ClientSession) -> None:
         """Make notes and keep the id of each one that was acknowledged; a refused one may be there or not."""

@@ -132,6 +132,23 @@ def test_every_answer_that_is_no_2xx_is_a_failure_and_says_who_gave_it(target, p
     assert all(failure.how.startswith("status 502 from app") for failure in result.failures)
 
 
+def test_a_request_that_failed_is_told_with_what_the_balancers_logged_of_it(monkeypatch):
+    class Balancers:
+        def group(self, name):
+            assert name == "load_balancers"
+            return ["lb1", "lb2"]
+
+        def on(self, host, command, *, check):
+            assert "--regexp=id-1 --regexp=id-2 " in command
+            return '{"request_id":"id-1","upstream_status":"sC--"}\n' if host == "lb2" else ""
+
+    monkeypatch.setattr(load_module, "Lab", Balancers)
+    result = Result(requests=9)
+    result.failures += [Failure(0.5, "GET /api/me", "status 503", "id-1"), Failure(0.6, "GET /", "status 503", "id-2")]
+    with pytest.raises(AssertionError, match=r"2 of 9 requests failed: .*; the balancers logged: .*sC--"):
+        result.assert_unharmed()
+
+
 def test_no_answer_in_the_clients_time_is_a_failure(target, platform, monkeypatch):
     # Above what a busy machine takes for the others.
     monkeypatch.setattr(load_module, "PATIENCE_SECONDS", 0.7)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { readReplicas } from "@prisma/extension-read-replicas";
 import pg from "pg";
@@ -17,6 +18,8 @@ export interface Database {
   readonly metrics: readonly Metric[];
   /** `database` fails when no writes are taken within the limit; `replica` is there when there is one, and never fails. */
   readonly checks: Readonly<Record<string, Check>>;
+  /** Opens the pools' connections and has the first queries compiled, so that no user waits for that; gives up quietly after the limit. */
+  warmUp(limitMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -77,6 +80,13 @@ export function openDatabase(config: DatabaseConfig, onIdleError: (error: Error)
     primary,
     pools,
     metrics,
+    warmUp: async (limitMs) => {
+      // As many at once as a pool has connections. Where the database is away it is the readiness that says so.
+      const queries = [...new Set([primary, client])].flatMap((each) =>
+        Array.from({ length: config.poolSize }, () => each.tenantSetting.findFirst()),
+      );
+      await Promise.race([Promise.allSettled(queries), sleep(limitMs, undefined, { ref: false })]);
+    },
     checks: { database: takesWrites, ...(gate === undefined ? {} : { replica: () => gate.check() }) },
     close: async () => {
       gate?.close();

@@ -8,6 +8,9 @@ import { readConfigOrExit } from "./environment.js";
 import { Readiness } from "./readiness.js";
 import { StorageSelector } from "./storage/selector.js";
 
+/** Longer than a hundred logins take on a busy host; a database that is away delays the start by no more. */
+const WARM_UP_MS = 3_000;
+
 const config = readConfigOrExit(readServerConfig);
 const logger = pino({
   level: config.logLevel,
@@ -27,6 +30,8 @@ const app = await buildApp({ config, logger, database, storage, readiness, revoc
 
 // Before the first request: otherwise a file could be looked for in the wrong place.
 await storage.start((error) => logger.warn({ err: error }, "the storage setting could not be read, keeping the last one"));
+// Nobody has asked yet, and the balancers send no one before the port answers.
+await database.warmUp(WARM_UP_MS);
 try {
   await app.listen({ host: config.host, port: config.port });
 } catch (error) {

@@ -73,6 +73,20 @@ describe("while the database fails over", { skip: url === undefined && "TEST_DAT
     return { status: response.status, readAfter: response.headers.get("x-read-after"), milliseconds, json: (text.startsWith("{") ? JSON.parse(text) : undefined) as any };
   }
 
+  test("an instance has its connections before anybody asks, and starts in time while the database hangs", async () => {
+    const opened = (name: string) => instance.database.pools.get(name)!.totalCount;
+    await instance.database.warmUp(5_000);
+    assert.deepEqual([opened("primary"), opened("replica")], [5, 5]);
+    primary.set("hang");
+    replica.set("hang");
+    const started = performance.now();
+    await instance.database.warmUp(300);
+    const milliseconds = performance.now() - started;
+    assert.ok(milliseconds >= 290 && milliseconds < 1_000, `${milliseconds} ms`);
+    primary.set("refuse");
+    await instance.database.warmUp(5_000);
+  });
+
   /** One series of /metrics. */
   async function measured(series: string): Promise<number> {
     const text = await (await fetch(`${instance.base}/metrics`)).text();
