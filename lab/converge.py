@@ -16,19 +16,21 @@ _PLAYBOOKS = {
     "secrets": "playbooks/secrets.yml",
     "build": "lab/playbooks/build_app.yml",
     "legacy": "lab/playbooks/legacy1.yml",
+    "old": "lab/playbooks/old_database.yml",
     "database": "playbooks/etapa_3_postgresql.yml",
     "load": "lab/playbooks/load_cluster.yml",
     "site": "playbooks/site.yml",
 }
 STEPS = list(_PLAYBOOKS)
-# A topology without data nodes has the application use legacy1's database.
-_WITH_DATA_NODES = ("database", "load")
+# Whose hosts a topology may lack; without data nodes the application uses legacy1's database.
+_NEEDS = {"old": "old_database_servers", "database": "postgres_servers", "load": "postgres_servers"}
 _MEANING = {
     "secrets": "generating the secrets that are not there yet",
     "build": "building the reference application on legacy1",
     "legacy": "making legacy1 the customer's single server, seeded and running",
+    "old": "making the customer's database server, filled with what legacy1 was seeded with",
     "database": "the database cluster first, for the application is to find its data there",
-    "load": "loading the cluster with what legacy1 was seeded with, where it is empty",
+    "load": "having the cluster take over what the old server was seeded with, once",
     "site": "site.yml: from there to high availability, etapa by etapa, then the proof",
 }
 
@@ -45,7 +47,7 @@ def converge(until: str) -> None:
         if step == "build" and inventory.application_release().exists():
             say("the reference application is built already (its sources have not changed)")
             continue
-        if step in _WITH_DATA_NODES and not _members(topology, "postgres_servers"):
+        if step in _NEEDS and not _members(topology, _NEEDS[step]):
             continue
         say(_MEANING[step])
         # Mitogen halves the time; that Ansible calls such plugins deprecated is nobody's concern here.

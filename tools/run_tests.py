@@ -106,12 +106,6 @@ def _scenario(name: str, *after: str) -> Step:
     )
 
 
-def _application(name: str, about: str, needs: str) -> Step:
-    """The application by etapa 1, with the database that there is on the lab now."""
-    command = ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"]
-    return Step(name, about, command, preparation, needs=(needs,), shown=True)
-
-
 STEPS = (
     Step(
         "lab",
@@ -187,17 +181,36 @@ STEPS = (
         shown=True,
     ),
     _scenario("etapa_3", "data-nodes"),
-    _application("app-on-cluster", "the application, made to use the cluster", "etapa_3"),
+    Step(
+        "app-on-cluster",
+        "the application, made to use the cluster",
+        ["ansible-playbook", "playbooks/etapa_1_load_balancer.yml", "--limit", "app_servers"],
+        preparation,
+        needs=("etapa_3",),
+        shown=True,
+    ),
+    # Before the first failover, which ends the old server's way of following.
     _stories(
-        "stories-etapa-3",
-        "stories of the database",
+        "stories-migration",
+        "the database, back on the old server and in the cluster again",
         "haproxy",
         "app-on-cluster",
         "app-on-cluster",
         "-m",
         "etapa_3",
         "-k",
-        "not test_etapa_3_backup",
+        "test_etapa_3_migrate_database",
+    ),
+    _stories(
+        "stories-etapa-3",
+        "stories of the database",
+        "haproxy",
+        "app-on-cluster",
+        "stories-migration",
+        "-m",
+        "etapa_3",
+        "-k",
+        "not test_etapa_3_backup and not test_etapa_3_migrate_database",
     ),
     Step(
         "backup-host",
@@ -233,7 +246,18 @@ STEPS = (
         after=("stories-backups",),
         shown=True,
     ),
-    _application("app-off-cluster", "the application, made to use the old server's database again", "storage-nodes"),
+    Step(
+        "app-off-cluster",
+        "the application, made to use the old server's database again, which the cluster had taken over",
+        [
+            "sh",
+            "-c",
+            "ansible-playbook lab/playbooks/legacy1.yml && ansible-playbook playbooks/etapa_1_load_balancer.yml --limit app_servers",
+        ],
+        preparation,
+        needs=("storage-nodes",),
+        shown=True,
+    ),
     _scenario("etapa_2", "app-off-cluster"),
     Step(
         "lab-cli",

@@ -84,6 +84,7 @@ class Course(t.NamedTuple):
     """Where clients are sent, and what is remembered from round to round; `held_since` is when they began to be held back.
 
     `disputed`: two nodes claim to be the writer, so nobody is. `hold_spent`: they have been held back for as long as allowed.
+    `outside`: the writer says that the application's data are on that server still, an address and a port, so all clients go there.
     """
 
     writer: t.Optional[str] = None
@@ -92,6 +93,7 @@ class Course(t.NamedTuple):
     held_since: t.Optional[float] = None
     hold_spent: bool = False
     well_since: t.Mapping[str, float] = {}
+    outside: t.Optional[str] = None
     reason: str = "no node was heard yet"
     why: t.Mapping[str, str] = {}
 
@@ -111,7 +113,10 @@ def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
     fresh = lately(heard, config.silent_seconds)
     disputed = found.writer is None and len(_newest_claims(fresh)) > 1
     lost = "" if found.writer else _lost(before.writer, fresh)
-    held_since, spent = _hold(before, bool(disputed or lost), found.writer is not None, config.hold_seconds, now)
+    outside = heard[found.writer].state.outside if found.writer else before.outside  # type: ignore[union-attr]
+    # Whoever is served elsewhere waits for nobody here.
+    served = found.writer is not None or outside is not None
+    held_since, spent = _hold(before, bool(disputed or lost), served, config.hold_seconds, now)
     well_since = {name: before.well_since.get(name, now) for name in found.readers}
     return Course(
         writer=found.writer or before.writer,
@@ -120,6 +125,7 @@ def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
         held_since=held_since,
         hold_spent=spent,
         well_since=well_since,
+        outside=outside,
         reason="; ".join(filter(None, [found.reason, lost])),
         why=found.why,
     )
@@ -178,6 +184,9 @@ def host(pooled: Pooled, course: Course, config: Config) -> t.Optional[Node]:
     (https://github.com/pgbouncer/pgbouncer/issues/1300).
     """
     writer, readers = course.target
+    if course.outside:
+        address, _colon, port = course.outside.rpartition(":")
+        return Node("outside", address, int(port), 0) if _SAFE.fullmatch(address) and port.isdecimal() else None
     name = writer if pooled.to == WRITER else _reader(readers, config)
     return config.node(name) if name else None
 
@@ -206,6 +215,12 @@ def change_line(before: Course, after: Course) -> str:
         return f"<3>writes go nowhere, clients wait: {after.reason}"
     if after.target[0] != before.target[0]:
         news.append(f"writes go to {after.writer} (before: {before.target[0] or 'nowhere'})")
+    if after.outside != before.outside:
+        news.append(
+            f"the application's data are at {after.outside}, so all go there"
+            if after.outside
+            else "the application's data are here"
+        )
     if after.readers != before.readers:
         news.append(f"reads go to one of {', '.join(after.readers)} (before: {', '.join(before.readers) or 'nowhere'})")
     if after.held and not before.held:
@@ -226,6 +241,7 @@ def document(course: Course, heard: Heards, problem: t.Optional[str], now: float
         "writer": writer,
         "last_writer": course.writer,
         "readers": list(readers),
+        "outside": course.outside,
         "held": course.held,
         "reason": course.reason,
         "left_out": dict(course.why),
@@ -248,11 +264,12 @@ def course_from(text: str, config: Config) -> Course:
     try:
         said = json.loads(text)
         writer, readers = said["last_writer"], tuple(said["readers"])
+        outside = said.get("outside")
     except (ValueError, KeyError, TypeError):
         return Course()
     if not names.issuperset([*readers, *([writer] if writer else [])]):
         return Course()
-    return Course(writer=writer, readers=readers, disputed=bool(writer and not said.get("writer")))
+    return Course(writer=writer, readers=readers, disputed=bool(writer and not said.get("writer")), outside=outside)
 
 
 class Counters(t.NamedTuple):

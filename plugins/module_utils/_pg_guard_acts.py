@@ -17,6 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import 
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_gate import is_fork
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_node import ERROR, WARNING, Node
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import NAME as MIGRATION_SLOT
 
 _SQL_SECONDS = 3.0
 _CHECKPOINT_SECONDS = 60.0
@@ -284,7 +285,8 @@ class Acts:
 
     def orphan_slots(self) -> t.List[str]:
         status = self._node.here.observer.look.status
-        ours = self._slots(self._node.config.data_nodes)
+        # A migration's was left by the primary that this node was: whoever followed from it finds it here no more, and it would keep WAL.
+        ours = {*self._slots(self._node.config.data_nodes), MIGRATION_SLOT}
         return [slot.name for slot in status.slots if slot.name in ours and not slot.active] if status else []
 
     def _slots(self, nodes: t.Iterable[str]) -> t.Set[str]:

@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, array, conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import PostgreSQL
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import NAME, OUTSIDE
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Standby
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import parse_lsn
 
@@ -19,7 +20,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_wal import parse_lsn
 WAITS_FOR_WAL = frozenset({"RecoveryRetrieveRetryInterval", "RecoveryWalStream"})
 
 # On a primary the message is a commit of its own with a flush of the local disk: what a server that hangs cannot do. It waits for no standby.
-_STATUS = """
+_STATUS = f"""
 SELECT json_build_object(
  'recovery', r, 'version', current_setting('server_version_num')::int,
  'received', CASE WHEN r THEN pg_last_wal_receive_lsn() END,
@@ -34,10 +35,13 @@ SELECT json_build_object(
  'synchronous', current_setting('synchronous_standby_names'),
  'standbys', CASE WHEN NOT r THEN (SELECT json_agg(json_build_array(application_name, state, sync_state, flush_lsn)) FROM pg_stat_replication
              WHERE application_name <> 'pg_basebackup') END,
- 'slots', (SELECT json_agg(json_build_array(slot_name, active, wal_status)) FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT temporary),
+ 'slots', (SELECT json_agg(json_build_array(slot_name, active, wal_status)) FROM pg_replication_slots
+            WHERE (slot_type = 'physical' OR slot_name = '{NAME}') AND NOT temporary),
+ 'outside', (SELECT split_part(c, '=', 2) FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS c
+            WHERE setrole = 0 AND c LIKE '{OUTSIDE}=%' ORDER BY setdatabase LIMIT 1),
  'commit', CASE WHEN NOT r THEN pg_logical_emit_message(true, 'escala_guard', '') END)
 FROM pg_is_in_recovery() AS r
-"""
+"""  # noqa: S608  fixed words
 
 
 # What a promotion and the moves that follow it make of repmgr's records; a node that was never registered stays unknown to it.
@@ -77,6 +81,8 @@ class Status(t.NamedTuple):
     synchronous: str
     standbys: t.Tuple[Standby, ...]
     slots: t.Tuple[Slot, ...]
+    # Where the application's data are as long as a migration has not brought them here: an address and a port.
+    outside: t.Optional[str] = None
 
     @property
     def lsn(self) -> t.Optional[int]:
@@ -106,6 +112,7 @@ def status_from(value: t.Mapping[str, t.Any]) -> Status:
         synchronous=value["synchronous"],
         standbys=tuple(Standby(n, state, sync, _lsn(flush) or 0) for n, state, sync, flush in value["standbys"] or []),
         slots=tuple(Slot(name, active, wal == "lost") for name, active, wal in value["slots"] or []),
+        outside=value["outside"],
     )
 
 

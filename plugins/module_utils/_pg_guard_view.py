@@ -99,6 +99,7 @@ def describe(
         quorum=memory.quorum,
         history=look.history,
         replay_lag_seconds=status.replay_lag_seconds if status else None,
+        outside=status.outside if status else None,
         sees=sees,
         standbys=status.standbys if status else (),
         handing_over_to=situation.handing_over_to,

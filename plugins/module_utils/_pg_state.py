@@ -69,6 +69,8 @@ class NodeState(t.NamedTuple):
     disk_free_bytes: t.Optional[int] = None
     reason: str = ""
     since_seconds: float = 0.0
+    # An address and a port of a server that is none of the cluster's, where the application's data are as long as they are not here.
+    outside: t.Optional[str] = None
 
     @property
     def rank(self) -> Rank:
@@ -205,6 +207,7 @@ def state_from(value: t.Any) -> NodeState:
         disk_free_bytes=found.optional("disk_free_bytes", _integer),
         reason=found.optional("reason", _text) or "",
         since_seconds=found.optional("since_seconds", _number) or 0.0,
+        outside=found.optional("outside", _text),
     )
 
 

@@ -9,6 +9,7 @@ them, and clients wait for what the change itself takes.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_bounded
@@ -136,16 +137,21 @@ def prepare(session: Session, stall_seconds: float, limit_seconds: float) -> Non
     That is a checkpoint; and, where WAL is archived, most of what the segment takes that a server fills up with nothing when it stops, and sends to
     its standbys.
     """
+    refuse_old(session, stall_seconds, limit_seconds)
+    session.execute("CHECKPOINT", limit_seconds=limit_seconds)
+    for [free] in session.execute(_FREE, limit_seconds=limit_seconds).rows:
+        for size in pieces(int(free) - _STAYS_FREE_BYTES, _AT_ONCE_BYTES):
+            session.execute(_FILL, [str(size)], limit_seconds=limit_seconds)
+
+
+def refuse_old(session: Session, stall_seconds: float, limit_seconds: float) -> None:
+    """Raises SwitchoverError while a transaction is older than clients may wait."""
     old = session.execute(_OLD, [stall_seconds], limit_seconds=limit_seconds).rows
     if old:
         found = "; ".join(f"pid {pid} of {user} ({name or 'no name'}) for {age} s" for pid, user, name, age in old[:5])
         raise SwitchoverError(
             f"{len(old)} transactions are older than clients may wait, {stall_seconds:g} s: {found}; let them end, or end them with pg_terminate_backend"
         )
-    session.execute("CHECKPOINT", limit_seconds=limit_seconds)
-    for [free] in session.execute(_FREE, limit_seconds=limit_seconds).rows:
-        for size in pieces(int(free) - _STAYS_FREE_BYTES, _AT_ONCE_BYTES):
-            session.execute(_FILL, [str(size)], limit_seconds=limit_seconds)
 
 
 def pieces(total: int, most: int) -> t.List[int]:
@@ -171,7 +177,8 @@ def wait_let_go(
             return
         if time.clock() > deadline:
             raise SwitchoverError(
-                f"{addresses} still had {count} connections after {limit_seconds:g} s, so nothing was handed over; was the pool there paused?"
+                f"{addresses} still had {count} connections after {limit_seconds:g} s, so nothing was handed over:"
+                " the pool there was not paused, or a client goes past it"
             )
         time.sleep(LOOK_SECONDS)
 
@@ -185,23 +192,32 @@ class Held(t.NamedTuple):
 
 
 def hold(
-    connect: t.Callable[[], Console], database: str, target: str, stall_seconds: float, limit_seconds: float, time: Time
+    connect: t.Callable[[], Console],
+    database: str,
+    target: str,
+    stall_seconds: float,
+    limit_seconds: float,
+    time: Time,
+    also: t.Sequence[str] = (),
 ) -> Held:
     """Pause a pool, wait until it leads to the target's address, and resume it: in any case, after the limit at the latest, and when told to end.
+
+    Those that are held `also` are paused and resumed with it, wherever they lead.
 
     Raises SwitchoverError when transactions did not end within the stall that is allowed; clients go on as before then.
     """
     console = connect()
-    before = _look(console, database)
-    if before.paused:
-        raise SwitchoverError(
-            f"{database} is paused already; somebody else is at work here, or `RESUME {database}` was forgotten"
-        )
+    for name in (database, *also):
+        if _look(console, name).paused:
+            raise SwitchoverError(
+                f"{name} is paused already; somebody else is at work here, or `RESUME {name}` was forgotten"
+            )
     begun = time.clock()
     with put_off() as ending:
         try:
             with ending.raised():
-                _pause(console, database, stall_seconds)
+                for name in (database, *also):
+                    _pause(console, name, stall_seconds)
                 now = _look(console, database)
                 while now.hosts != (target,) and time.clock() - begun < limit_seconds:
                     time.sleep(LOOK_SECONDS)
@@ -209,7 +225,7 @@ def hold(
         except EndedError as ended:
             raise SwitchoverError(f"{database} goes on before it was led to {target}: {ended}") from ended
         finally:
-            _resume(connect, database, time)
+            _resume_all(connect, (database, *also), time)
     return Held(time.clock() - begun, now.hosts == (target,), now.hosts)
 
 
@@ -219,6 +235,13 @@ def _pause(console: Console, database: str, stall_seconds: float) -> None:
         console.end(stall_seconds)
     except ConsoleError as error:
         raise SwitchoverError(f"{database} was not paused within {stall_seconds:g} s, and goes on: {error}") from error
+
+
+def _resume_all(connect: t.Callable[[], Console], databases: t.Sequence[str], time: Time) -> None:
+    """One that cannot be resumed keeps no other one waiting."""
+    with contextlib.ExitStack() as stack:
+        for name in reversed(databases):
+            stack.callback(_resume, connect, name, time)
 
 
 def _resume(connect: t.Callable[[], Console], database: str, time: Time) -> None:

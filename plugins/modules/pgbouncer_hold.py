@@ -22,6 +22,12 @@ options:
     description: The database, by the name that clients use.
     type: str
     default: app
+  also:
+    description: Other databases that are held as long, such as one for reads whose connections would be in the way.
+    type: list
+    elements: str
+    default: []
+    version_added: "0.4.0"
   target_address:
     description: The address of the node that takes over.
     type: str
@@ -93,6 +99,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "database": {"type": "str", "default": "app"},
+            "also": {"type": "list", "elements": "str", "default": []},
             "target_address": {"type": "str", "required": True},
             "stall_seconds": {"type": "float", "default": 3},
             "timeout_seconds": {"type": "float", "default": 8},
@@ -112,6 +119,7 @@ def main() -> None:
             options["stall_seconds"],
             options["timeout_seconds"],
             Time(time.monotonic, time.sleep),
+            options["also"],
         )
     except (ConsoleError, SwitchoverError) as error:
         module.fail_json(msg=str(error))

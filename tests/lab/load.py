@@ -57,6 +57,8 @@ class Result:
     latencies: list[float] = field(default_factory=list)
     by_instance: Counter[str] = field(default_factory=Counter)
     acknowledged: list[str] = field(default_factory=list)
+    # When each of them was, by the monotonic clock.
+    acknowledged_at: list[float] = field(default_factory=list)
     refused_writes: int = 0
     broken: int = 0
     lost: list[str] = field(default_factory=list)
@@ -239,6 +241,7 @@ class Load:
                 async with session.post("/api/notes", json=body) as answer:
                     if answer.status == 201:
                         self.result.acknowledged.append((await answer.json())["id"])
+                        self.result.acknowledged_at.append(time.monotonic())
                     else:
                         self.result.refused_writes += 1
             except (aiohttp.ClientError, OSError, TimeoutError):

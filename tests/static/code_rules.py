@@ -22,6 +22,9 @@ _WRITES = re.compile(
 )
 def _nobody_edits_lines(tree: Tree) -> Iterator[str]:
     for file in tree.files(*_PLAYS):
+        # The old server's file is its owner's: a block of ours comes and goes.
+        if file.startswith("roles/database_source/"):
+            continue
         for found in re.finditer(r"\b(lineinfile|blockinfile|ansible\.builtin\.replace)\b", tree.text(file)):
             yield f"{file} uses {found[0]}"
 

@@ -88,6 +88,33 @@ def test_writes_go_to_the_primary_and_the_hosts_share_the_standbys(course, turn,
     ]
 
 
+OUTSIDE = heard(primary("db1", outside="192.0.2.71:5433"), standby("db2"), standby("db3"))
+
+
+def test_as_long_as_the_data_are_outside_all_go_there_whatever_becomes_of_the_cluster(course):
+    away = judge(course, OUTSIDE, CONFIG, 11.0)
+    assert databases_text(away, CONFIG).splitlines()[1:] == [
+        "app = host=192.0.2.71 port=5433 dbname=app pool_mode=transaction pool_size=15 max_db_connections=20",
+        "app_ro = host=192.0.2.71 port=5433 dbname=app pool_mode=transaction pool_size=10 max_db_connections=12",
+    ]
+    assert "data are at 192.0.2.71:5433, so all go there" in change_line(course, away)
+    # The primary is lost, two claim to be it, or nobody is heard: whoever is served elsewhere is not held back.
+    for found in (heard(other("db1"), standby("db2")), heard(primary("db1"), primary("db2")), heard(silent=["db1"])):
+        later = judge(away, found, CONFIG, 12.0)
+        assert (later.outside, later.held) == ("192.0.2.71:5433", False)
+    # What the follower after this one reads.
+    assert course_from(json.dumps(document(away, OUTSIDE, None, 1.0)), CONFIG).outside == "192.0.2.71:5433"
+    back = judge(away, WELL, CONFIG, 13.0)
+    assert "app = host=192.0.2.31 port=5432 " in databases_text(back, CONFIG)
+    assert "the application's data are here" in change_line(away, back)
+
+
+@pytest.mark.parametrize("said", ["192.0.2.71", "192.0.2.71:", ":5432", "a b:5432", "192.0.2.71:5432 dbname=x:1"])
+def test_an_outside_that_is_no_address_leads_nowhere_and_not_into_the_cluster(course, said):
+    away = judge(course, heard(primary("db1", outside=said), standby("db2")), CONFIG, 11.0)
+    assert f"app = host={NOWHERE} port=5432 " in databases_text(away, CONFIG)
+
+
 @pytest.mark.parametrize("turn", range(4))
 def test_every_host_reads_from_the_last_standby_there_is(course, turn):
     after = judge(course, heard(primary("db1"), standby("db3"), silent=["db2"]), CONFIG, 11.0)

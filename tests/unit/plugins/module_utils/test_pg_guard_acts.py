@@ -548,6 +548,13 @@ def test_a_primary_has_a_slot_and_every_history_for_its_standbys(world):
         ((), ["db2", "db3"], [], []),
         ((Slot("db2", True, False), Slot("db3", True, True)), [], [], []),
         ((Slot("db2", False, True), Slot("db3", False, False)), [], ["db2"], ["db2", "db3"]),
+        # A primary has one while an old server follows; where it is a standby's it is left from then.
+        (
+            (Slot("db2", True, False), Slot("db3", True, False), Slot("escala_migration", False, True)),
+            [],
+            [],
+            ["escala_migration"],
+        ),
         # What is not ours is left alone.
         ((Slot("archive", False, True), Slot("db1", False, False)), ["db2", "db3"], [], ["db1"]),
     ],

@@ -18,13 +18,13 @@ PRIMARY = json.loads("""
  "segment" : "000000020000000000000005", "lag" : null, "startup" : null, "receiver" : null, "conninfo" : "", "slot" : "",
  "synchronous" : "ANY 1 (\\"db1\\", \\"db2\\", \\"db3\\")",
  "standbys" : [["db2", "streaming", "quorum", "0/5000148"], ["db3", "startup", "async", null]],
- "slots" : [["db2", true, "reserved"], ["db3", false, "lost"]], "commit" : "0/5000180"}
+ "slots" : [["db2", true, "reserved"], ["db3", false, "lost"]], "outside" : null, "commit" : "0/5000180"}
 """)
 STANDBY = json.loads("""
 {"recovery" : true, "version" : 170006, "received" : "0/5000000", "replayed" : "0/5000148", "written" : null,
  "segment" : null, "lag" : 12.345678, "startup" : "RecoveryWalStream",
  "receiver" : {"status" : "streaming", "host" : "db1", "timeline" : 2}, "conninfo" : "host='db1' port='5432'", "slot" : "db2",
- "synchronous" : "", "standbys" : null, "slots" : null, "commit" : null}
+ "synchronous" : "", "standbys" : null, "slots" : null, "outside" : "192.0.2.71:5432", "commit" : null}
 """)
 
 
@@ -45,6 +45,7 @@ def test_a_standby_is_as_far_as_it_received_or_replayed_whichever_is_more():
     assert status_from({**STANDBY, "received": None, "replayed": None}).lsn is None
     assert (found.receiver_status, found.receiver_host, found.conninfo) == ("streaming", "db1", STANDBY["conninfo"])
     assert (found.waits_for_wal, found.replay_lag_seconds) == (True, 12.345678)
+    assert (found.outside, status_from(PRIMARY).outside) == ("192.0.2.71:5432", None)
 
 
 @pytest.mark.parametrize(

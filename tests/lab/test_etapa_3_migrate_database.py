@@ -1,0 +1,229 @@
+"""The database goes from the old server to the cluster under load, back with what was written since, and to the cluster again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import time
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
+from lab.inventory import CLUSTER_LOADED, cluster_is_loaded
+from tests.lab.eventually import widened
+from tests.lab.handle import Lab, playbook
+from tests.lab.interrupted import chance, kill_at_a_task
+from tests.lab.load import BESIDE_A_RUN, Load, Result, UsersLoad, running_load
+from tests.lab.measurements import MANAGER, record
+from tests.lab.postgres import Cluster
+from tests.lab.target import Target
+
+OLD = "legacy1"
+STALL_SECONDS = 10.0
+WRITES_PER_SECOND = 20
+# The old server's own application is there, and would be shut out.
+SWITCH = ("-e", "migrate_database_switch=true", "-e", "migrate_database_clients_may_end=true")
+# So often each way, and each time at another task.
+KILLS = 5
+THERE, BACK = "migrate_database.yml", "rollback_database.yml"
+MORE_NOTES = """INSERT INTO notes SELECT gen_random_uuid(), tenant_id, title, 'one of many', NULL, created_by, created_at, updated_at
+FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
+
+pytestmark = pytest.mark.etapa_3
+
+
+def on_the_old_server(lab: Lab, statement: str, database: str = "app") -> str:
+    psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}"
+    return lab.on(OLD, f"su postgres -c {shlex.quote(psql)}").strip()
+
+
+def primary(cluster: Cluster) -> str:
+    """By what the guards say: the database itself lets nobody in whom the stories ask by."""
+    return next(node for node, said in cluster.guards().items() if json.loads(said)["role"] == "primary")
+
+
+def on_the_primary(cluster: Cluster, statement: str) -> str:
+    psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -h /run/postgresql -U escala_guard -d app -c {shlex.quote(statement)}"
+    return cluster.lab.on(primary(cluster), psql).strip()
+
+
+def done(name: str, *arguments: str) -> str:
+    found = playbook(name, *arguments)
+    assert found.returncode == 0, found.stdout[-3000:]
+    return found.stdout
+
+
+def refused(name: str, *arguments: str) -> str:
+    found = playbook(name, *arguments)
+    assert found.returncode != 0, found.stdout[-3000:]
+    return " ".join(found.stdout.split())
+
+
+def application_uses_the_poolers(use: bool) -> None:
+    """Host by host, as a release comes to them: by the poolers, or past them to the old server."""
+    cluster_is_loaded(use)
+    done("etapa_1_load_balancer.yml", "--limit", "app_servers")
+
+
+def let_in(cluster: Cluster) -> tuple[bool, bool]:
+    """Whether the old server and the cluster let the application in."""
+    limit = "SELECT datconnlimit <> 0 FROM pg_database WHERE datname = 'app'"
+    return on_the_old_server(cluster.lab, limit) == "t", on_the_primary(cluster, limit) == "t"
+
+
+@pytest.fixture
+def not_migrated(whole_cluster: Cluster, whole_platform: None) -> Iterator[Cluster]:
+    """The state before: the old server serves the application, and the cluster is empty. Afterwards the cluster has it all again."""
+    done("end_database_migration.yml")
+    CLUSTER_LOADED.unlink(missing_ok=True)
+    done("../lab/playbooks/legacy1.yml")
+    application_uses_the_poolers(False)
+    on_the_primary(whole_cluster, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    try:
+        yield whole_cluster
+    finally:
+        if let_in(whole_cluster) != (False, True):
+            done(THERE)
+            application_uses_the_poolers(True)
+            done(THERE, *SWITCH)
+        done("end_database_migration.yml")
+        application_uses_the_poolers(True)
+
+
+def users(target: Target, output: Path) -> contextlib.AbstractContextManager[Load]:
+    return running_load(
+        target,
+        requests=100,
+        rate=BESIDE_A_RUN,
+        writes_per_second=WRITES_PER_SECOND,
+        save_to=output / "load.json",
+        kind=UsersLoad,
+    )
+
+
+def stall(load: Load, since: float) -> float:
+    """The longest time without an acknowledged write since then."""
+    moments = [since, *(at for at in load.result.acknowledged_at if at > since)]
+    return max((after - before for before, after in pairwise(moments)), default=time.monotonic() - since)
+
+
+def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Path) -> None:
+    """One playbook after the other, each twice, and how long no write was acknowledged by each."""
+    for number, name in enumerate(steps):
+        back = name == BACK
+        arguments = () if back else SWITCH
+        asked = time.monotonic()
+        said = done(name, *arguments)
+        (output / f"{number}.log").write_text(said)
+        assert let_in(cluster) == ((True, False) if back else (False, True))
+        stalls = stall(load, asked)
+        what = f"the database {'back to the old server' if back else 'to the cluster'}, under load: no write acknowledged for"
+        record("migration_stall_back" if back else "migration_stall", stalls, "s", STALL_SECONDS, what=what, of=MANAGER)
+        assert stalls <= widened(STALL_SECONDS)
+        again = done(name, *arguments).rpartition("PLAY RECAP")[2]
+        assert again.count("changed=0") == again.count("changed="), again
+
+
+def judge(result: Result) -> None:
+    print(result)
+    what = "the database to the cluster or back, under load"
+    record("migration_failed", len(result.failures), "requests", 0, what=f"{what}: requests that failed", of=MANAGER)
+    record("migration_lost", len(result.lost), "writes", 0, what=f"{what}: acknowledged writes lost", of=MANAGER)
+    assert result.refused_writes == 0
+    result.assert_unharmed()
+
+
+@pytest.mark.usefixtures("whole_platform")
+def test_back_to_the_old_server_and_to_the_cluster_again_under_load(
+    whole_cluster: Cluster, target: Target, output: Path
+) -> None:
+    """On a platform whose old server follows, as the lab's does until the first failover."""
+    with users(target, output) as load:
+        change_places(whole_cluster, load, [BACK, THERE], output)
+        on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
+        assert f"somebody has opened {OLD}'s database since it was left" in refused(BACK)
+        on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT 0", "postgres")
+    judge(load.result)
+    done("end_database_migration.yml")
+    assert let_in(whole_cluster) == (False, True)
+    assert "no migration is under way" in refused(BACK)
+
+
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=5)
+def test_there_and_back_and_there_again_under_load(not_migrated: Cluster, target: Target, output: Path) -> None:
+    on_the_old_server(not_migrated.lab, MORE_NOTES)
+    with users(target, output) as load:
+        said = done(THERE)
+        assert "public.notes: " in said
+        again = done(THERE).rpartition("PLAY RECAP")[2]
+        assert again.count("changed=0") == again.count("changed="), again
+        application_uses_the_poolers(True)
+        assert let_in(not_migrated) == (True, False)
+        change_places(not_migrated, load, [THERE, BACK, THERE], output)
+    judge(load.result)
+    done("end_database_migration.yml")
+    assert let_in(not_migrated) == (False, True)
+    on_the_primary(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")
+
+
+@pytest.mark.soak_only
+def test_what_cannot_be_carried_or_gone_back_to_is_refused(not_migrated: Cluster) -> None:
+    lab = not_migrated.lab
+    on_the_old_server(
+        lab,
+        "CREATE TABLE keyless (a int); CREATE UNLOGGED TABLE passing (a int PRIMARY KEY); SELECT lo_from_bytea(4711, 'x')",
+    )
+    said = refused(THERE)
+    for part in ("public.keyless without a primary key", "public.passing unlogged", "1 large objects"):
+        assert part in said
+    assert let_in(not_migrated) == (True, True)
+    on_the_old_server(lab, "DROP TABLE keyless, passing; SELECT lo_unlink(4711)")
+    on_the_primary(not_migrated, "CREATE TABLE somebody (a int)")
+    assert "the cluster's database is not empty: it has public.somebody" in refused(THERE)
+    on_the_primary(not_migrated, "DROP TABLE somebody")
+    done(THERE)
+    # The cluster's copy lets nobody write, whoever finds its address.
+    with pytest.raises(SessionError, match="too many connections"):
+        not_migrated.ask(primary(not_migrated), "SELECT 1")
+    application_uses_the_poolers(True)
+    assert "do not come by a pooler, and would be shut out" in refused(THERE, *SWITCH[:2])
+    on_the_old_server(lab, "ALTER TABLE notes ADD COLUMN later int")
+    assert "public.notes changed their definition since they were copied" in refused(THERE, *SWITCH)
+    on_the_old_server(lab, "ALTER TABLE notes DROP COLUMN later")
+    done(THERE, *SWITCH)
+    on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT -1")
+    assert "somebody has opened legacy1's database since it was left" in refused(BACK)
+    on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT 0")
+    done("end_database_migration.yml")
+    assert "no migration is under way" in refused(BACK)
+
+
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=1)
+def test_a_run_that_is_killed_anywhere_is_ended_by_the_next_one(
+    not_migrated: Cluster, target: Target, output: Path
+) -> None:
+    """Of a run that is killed clients may see errors, since what it had them wait for does not come; nothing acknowledged is lost by it."""
+    by = chance()
+    with users(target, output) as load:
+        kill_at_a_task(THERE, by=by, output=output / "copy.log")
+        done(THERE)
+        application_uses_the_poolers(True)
+        for number in range(KILLS):
+            kill_at_a_task(THERE, *SWITCH, by=by, output=output / f"there-{number}.log")
+            assert let_in(not_migrated).count(True) <= 1
+            done(THERE, *SWITCH)
+            assert let_in(not_migrated) == (False, True)
+            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log")
+            assert let_in(not_migrated).count(True) <= 1
+            done(BACK)
+            assert let_in(not_migrated) == (True, False)
+        done(THERE, *SWITCH)
+    print(load.result)
+    assert not load.result.lost
+    done("end_database_migration.yml")
