@@ -22,7 +22,6 @@ from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
 from tests.lab.target import Target
 
-OLD = "legacy1"
 STALL_SECONDS = 10.0
 WRITES_PER_SECOND = 20
 # The old server's own application is there, and would be shut out.
@@ -36,9 +35,14 @@ FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
 pytestmark = pytest.mark.etapa_3
 
 
+def old_server(lab: Lab) -> str:
+    """The customer's one server, or where the topology has it the older one for the database alone."""
+    return (lab.group("old_database_servers") or lab.group("legacy_servers"))[0]
+
+
 def on_the_old_server(lab: Lab, statement: str, database: str = "app") -> str:
     psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}"
-    return lab.on(OLD, f"su postgres -c {shlex.quote(psql)}").strip()
+    return lab.on(old_server(lab), f"su postgres -c {shlex.quote(psql)}").strip()
 
 
 def primary(cluster: Cluster) -> str:
@@ -80,7 +84,7 @@ def not_migrated(whole_cluster: Cluster, whole_platform: None) -> Iterator[Clust
     """The state before: the old server serves the application, and the cluster is empty. Afterwards the cluster has it all again."""
     done("end_database_migration.yml")
     CLUSTER_LOADED.unlink(missing_ok=True)
-    done("../lab/playbooks/legacy1.yml")
+    on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
     application_uses_the_poolers(False)
     on_the_primary(whole_cluster, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
     try:
@@ -112,7 +116,7 @@ def stall(load: Load, since: float) -> float:
 
 
 def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Path) -> None:
-    """One playbook after the other, each twice, and how long no write was acknowledged by each."""
+    """One playbook after the other, and how long no write was acknowledged by each; the last one twice, which changes nothing more."""
     for number, name in enumerate(steps):
         back = name == BACK
         arguments = () if back else SWITCH
@@ -124,8 +128,8 @@ def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Pa
         what = f"the database {'back to the old server' if back else 'to the cluster'}, under load: no write acknowledged for"
         record("migration_stall_back" if back else "migration_stall", stalls, "s", STALL_SECONDS, what=what, of=MANAGER)
         assert stalls <= widened(STALL_SECONDS)
-        again = done(name, *arguments).rpartition("PLAY RECAP")[2]
-        assert again.count("changed=0") == again.count("changed="), again
+    again = done(name, *arguments).rpartition("PLAY RECAP")[2]
+    assert again.count("changed=0") == again.count("changed="), again
 
 
 def judge(result: Result) -> None:
@@ -145,7 +149,8 @@ def test_back_to_the_old_server_and_to_the_cluster_again_under_load(
     with users(target, output) as load:
         change_places(whole_cluster, load, [BACK, THERE], output)
         on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
-        assert f"somebody has opened {OLD}'s database since it was left" in refused(BACK)
+        opened = f"somebody has opened {old_server(whole_cluster.lab)}'s database since it was left"
+        assert opened in refused(BACK)
         on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT 0", "postgres")
     judge(load.result)
     done("end_database_migration.yml")
@@ -197,7 +202,7 @@ def test_what_cannot_be_carried_or_gone_back_to_is_refused(not_migrated: Cluster
     on_the_old_server(lab, "ALTER TABLE notes DROP COLUMN later")
     done(THERE, *SWITCH)
     on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT -1")
-    assert "somebody has opened legacy1's database since it was left" in refused(BACK)
+    assert f"somebody has opened {old_server(lab)}'s database since it was left" in refused(BACK)
     on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT 0")
     done("end_database_migration.yml")
     assert "no migration is under way" in refused(BACK)
