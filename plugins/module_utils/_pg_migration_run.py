@@ -285,10 +285,16 @@ class Limits(t.NamedTuple):
 
 def ready(
     options: Options, to: str, limits: Limits, allowed: t.Optional[t.Sequence[str]], check: bool
-) -> t.Tuple[State, bool]:
-    """See that nothing is in the way of an exchange, and return who serves, and whether it is done already."""
+) -> t.Tuple[t.Optional[State], bool]:
+    """See that nothing is in the way of an exchange, and return who serves, and whether it is done already.
+
+    A check has begun no migration, and then there is nothing to see.
+    """
     with both(options) as ends, _alone(ends.cluster):
-        state = _begun(state_of(options, ends.cluster))
+        state = state_of(options, ends.cluster)
+        if check and state is None:
+            return None, True
+        state = _begun(state)
         if not check:
             # What a run has left that was broken off in the midst of it.
             if sql.look(ends.serving(state)).fenced:

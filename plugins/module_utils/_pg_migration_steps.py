@@ -90,12 +90,8 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
     if state == "ready":
         allowed = None if given["clients_may_end"] else given["poolers"]
         before, already = ready(options, to, limits, allowed, check)
-        return {
-            "changed": False,
-            "done": already,
-            "serves": before.serves,
-            "msg": f"{to} {'serves already' if already else 'can take over'}",
-        }
+        said = f"{to} {'serves already' if already else 'can take over'}" if before else "no migration has begun"
+        return {"changed": False, "done": already, "serves": before.serves if before else None, "msg": said}
     if state == "switched":
         if check:
             return {"changed": True, "serves": to, "msg": f"{to} would serve"}

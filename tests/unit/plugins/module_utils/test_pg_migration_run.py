@@ -246,6 +246,11 @@ def test_an_end_that_was_left_shut_is_opened_by_the_next_run(world):
     assert sql.did == ["source limit 50"]
 
 
+def test_a_check_before_the_beginning_has_nothing_to_see(world):
+    world(None)
+    assert run.ready(OPTIONS, "cluster", LIMITS, None, True) == (None, True)
+
+
 def test_a_check_opens_nothing(world):
     sql = world(SERVED_BY_OLD)
     sql.limits["source"] = 0

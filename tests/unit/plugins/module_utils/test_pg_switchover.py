@@ -274,3 +274,50 @@ def test_what_somebody_else_paused_is_left_alone():
 def test_a_database_that_is_not_there_is_said_to():
     with pytest.raises(SwitchoverError, match="no database other"):
         switchover.hold(Pooler, "other", "192.0.2.2", 3.0, 5.0, Clock().as_time())
+
+
+class TwoPools(Pooler):
+    """One with a second database, for reads, that leads wherever the first one does; `deaf` ones cannot be resumed."""
+
+    def __init__(self, also_paused=(), deaf=()):
+        super().__init__()
+        self.pauses, self.deaf = set(also_paused), deaf
+
+    def ask(self, command, limit_seconds=2.0):
+        if command.startswith("SHOW"):
+            [row] = super().ask(command)
+            return [{**row, "name": name, "paused": "1" if name in self.pauses else "0"} for name in ("app", "app_ro")]
+        name = command.split('"')[1]
+        if name in self.deaf:
+            raise ConsoleError("limit", "no answer")
+        self.pauses.discard(name)
+        return super().ask(command)
+
+    def begin(self, command):
+        self.pauses.add(command.split('"')[1])
+        super().begin(command)
+
+
+def hold_both(pooler):
+    return switchover.hold(lambda: pooler, "app", "192.0.2.2", 3.0, 5.0, Clock().as_time(), ["app_ro"])
+
+
+def test_another_database_is_held_as_long():
+    pooler = TwoPools()
+    assert hold_both(pooler).moved
+    assert pooler.said == ['PAUSE "app"', 'PAUSE "app_ro"', 'RESUME "app"', 'RESUME "app_ro"']
+    assert not pooler.pauses
+
+
+def test_one_that_somebody_paused_keeps_all_from_being_held():
+    pooler = TwoPools(also_paused=["app_ro"])
+    with pytest.raises(SwitchoverError, match="app_ro is paused already"):
+        hold_both(pooler)
+    assert pooler.said == []
+
+
+def test_one_that_cannot_be_resumed_keeps_no_other_one_waiting():
+    pooler = TwoPools(deaf=["app"])
+    with pytest.raises(SwitchoverError, match="app may be paused still"):
+        hold_both(pooler)
+    assert pooler.pauses == {"app"}
