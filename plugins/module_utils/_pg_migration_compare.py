@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare every row of a table on two servers of which one follows the other, while clients write.
 
-Rows are compared by digests, in buckets by their keys, so that little of a large table travels. What differs is looked at again once the other end has
-all that was written until then: a row on its way is there at the second look, and only what differs at every look does differ.
+Rows are compared by digests, in small buckets by their keys, so that little of a large table travels: of the buckets that differ each row, and then only
+those rows that did. They are looked at again once the other end has all that was written until then: a row on its way is there at the second look, and
+only what differs at every look does differ.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_migration_sql as sql
-from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, array
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration import MigrationError
 from ansible_collections.escala.ha.plugins.module_utils._pg_switchover import Time
 
-ROWS_IN_A_BUCKET = 20_000
+ROWS_IN_A_BUCKET = 500
 LOOKS = 6
 # A sequential read of the whole table, however large.
 _READ_SECONDS = 6 * 3600.0
@@ -37,7 +38,7 @@ _BUCKET = "('x' || substr(md5({key}), 1, 7))::bit(28)::int % {buckets}"
 _SUMS = """
 SELECT {bucket}, count(*), sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint) FROM ONLY {table} t GROUP BY 1
 """
-_ROWS = "SELECT {key}, md5(t::text), count(*) FROM ONLY {table} t WHERE {bucket} = ANY ($1::int[]) GROUP BY 1, 2"
+_ROWS = "SELECT {key}, md5(t::text), count(*) FROM ONLY {table} t WHERE {among} GROUP BY 1, 2"
 
 
 class Compared(t.NamedTuple):
@@ -85,13 +86,15 @@ def compare(serving: Session, following: Session, table: str, time: Time) -> Com
     buckets = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
     missing: t.Optional[t.Set[Pair]] = None
     extra: t.Optional[t.Set[Pair]] = None
+    among, values = f"{words['bucket']} = ANY ($1::int[])", buckets
     for _look in range(LOOKS if buckets else 0):
-        here = _pairs(serving, words, buckets)
+        here = _pairs(serving, words, among, values)
         _catch_up(serving, time)
-        there = _pairs(following, words, buckets)
+        there = _pairs(following, words, among, values)
         missing, extra = suspects(missing, _left(here, there)), suspects(extra, _left(there, here))
         if not missing and not extra:
             break
+        among, values = f"{key} = ANY ($1::text[])", [*_keys(missing), *_keys(extra)]
     return Compared(table, total, _keys(missing), _keys(extra))
 
 
@@ -115,8 +118,8 @@ def _sums_after(
     return _sums(following, words)
 
 
-def _pairs(session: Session, words: t.Mapping[str, str], buckets: t.Sequence[str]) -> t.Dict[Pair, int]:
-    rows = session.execute(_ROWS.format(**words), [f"{{{','.join(buckets)}}}"], limit_seconds=_READ_SECONDS).rows
+def _pairs(session: Session, words: t.Mapping[str, str], among: str, values: t.Sequence[str]) -> t.Dict[Pair, int]:
+    rows = session.execute(_ROWS.format(**words, among=among), [array(values)], limit_seconds=_READ_SECONDS).rows
     return {(str(key), str(digest)): int(count or 0) for key, digest, count in rows}
 
 

@@ -68,6 +68,12 @@ def refused(name: str, *arguments: str) -> str:
     return " ".join(found.stdout.split())
 
 
+def nothing_changes(name: str) -> None:
+    """A run again of what is done."""
+    again = done(name, *(SWITCH if name == THERE and CLUSTER_LOADED.exists() else ())).rpartition("PLAY RECAP")[2]
+    assert again.count("changed=0") == again.count("changed="), again
+
+
 def application_uses_the_poolers(use: bool) -> None:
     """Host by host, as a release comes to them: by the poolers, or past them to the old server."""
     cluster_is_loaded(use)
@@ -117,7 +123,7 @@ def stall(load: Load, since: float) -> float:
 
 
 def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Path) -> None:
-    """One playbook after the other, and how long no write was acknowledged by each; the last one twice, which changes nothing more."""
+    """One playbook after the other, and how long no write was acknowledged by each."""
     for number, name in enumerate(steps):
         back = name == BACK
         arguments = () if back else SWITCH
@@ -129,8 +135,6 @@ def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Pa
         what = f"the database {'back to the old server' if back else 'to the cluster'}, under load: no write acknowledged for"
         record("migration_stall_back" if back else "migration_stall", stalls, "s", STALL_SECONDS, what=what, of=MANAGER)
         assert stalls <= widened(STALL_SECONDS)
-    again = done(name, *arguments).rpartition("PLAY RECAP")[2]
-    assert again.count("changed=0") == again.count("changed="), again
 
 
 def judge(result: Result) -> None:
@@ -149,14 +153,9 @@ def test_back_to_the_old_server_and_to_the_cluster_again_under_load(
     """On a platform whose old server follows, as the lab's does until the first failover."""
     with users(target, output) as load:
         change_places(whole_cluster, load, [BACK, THERE], output)
-        on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
-        opened = f"somebody has opened {old_server(whole_cluster.lab)}'s database since it was left"
-        assert opened in refused(BACK)
-        on_the_old_server(whole_cluster.lab, "ALTER DATABASE app CONNECTION LIMIT 0", "postgres")
     judge(load.result)
     done("end_database_migration.yml")
     assert let_in(whole_cluster) == (False, True)
-    assert "no migration is under way" in refused(BACK)
 
 
 @pytest.mark.soak_only
@@ -166,11 +165,12 @@ def test_there_and_back_and_there_again_under_load(not_migrated: Cluster, target
     with users(target, output) as load:
         said = done(THERE)
         assert "public.notes: " in said
-        again = done(THERE).rpartition("PLAY RECAP")[2]
-        assert again.count("changed=0") == again.count("changed="), again
+        nothing_changes(THERE)
         application_uses_the_poolers(True)
         assert let_in(not_migrated) == (True, False)
-        change_places(not_migrated, load, [THERE, BACK, THERE], output)
+        for steps in ([THERE], [BACK], [THERE]):
+            change_places(not_migrated, load, steps, output)
+            nothing_changes(*steps)
     judge(load.result)
     done("end_database_migration.yml")
     assert let_in(not_migrated) == (False, True)
@@ -215,7 +215,7 @@ def test_what_cannot_be_carried_or_gone_back_to_is_refused(not_migrated: Cluster
 def test_a_failover_in_the_midst_of_the_copy_loses_nothing(not_migrated: Cluster) -> None:
     lab = not_migrated.lab
     on_the_old_server(lab, MORE_NOTES)
-    copying = "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name LIKE '%sync%'"
+    copying = "SELECT count(*) > 0 FROM pg_stat_progress_copy"
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(playbook, THERE)
         eventually(
