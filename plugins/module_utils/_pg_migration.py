@@ -207,11 +207,7 @@ def cannot_switch(
             f"somebody has opened {following_name(state)}'s database since it was left (its connection limit is {following.connection_limit}, and was 0):"
             " what was written there nobody has; it cannot be gone back to"
         )
-    changed = changed_tables(state.definitions, serving.definitions)
-    if changed:
-        said.append(
-            f"{_some(changed)} changed their definition since they were copied: end this migration and begin it again"
-        )
+    said += redefined(serving, state)
     differ = changed_tables(serving.columns, following.columns)
     if differ:
         said.append(f"{_some(differ)} have other columns on the two ends")
@@ -234,6 +230,14 @@ def cannot_switch(
             f"{_some(serving.superusers)} are connected as superusers, whom nothing keeps from writing while the ends change places: end them"
         )
     return said
+
+
+def redefined(serving: End, state: State) -> t.List[str]:
+    """What is not what was copied any more: its rows cannot even be compared."""
+    changed = changed_tables(state.definitions, serving.definitions)
+    if not changed:
+        return []
+    return [f"{_some(changed)} changed their definition since they were copied: end this migration and begin it again"]
 
 
 def following_name(state: State) -> str:

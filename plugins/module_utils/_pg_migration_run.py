@@ -29,6 +29,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_migration import (
     cannot_begin,
     cannot_switch,
     following_name,
+    redefined,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_compare import Compared, compare
 from ansible_collections.escala.ha.plugins.module_utils._pg_switchover import Time, refuse_old, wait_let_go
@@ -246,6 +247,7 @@ def copied(options: Options, wait_seconds: float, behind_bytes: int, time: Time)
                 raise MigrationError(
                     "the old server has removed WAL that was not copied yet (max_slot_wal_keep_size there): end this migration, raise it, begin again"
                 )
+            _refuse(redefined(serving, state))
             tables = sql.copying(ends.following(state))
             ready = sum(found == "r" for _name, found, _size in tables)
             behind = sql.behind(ends.serving(state))

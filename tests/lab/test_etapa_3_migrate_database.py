@@ -31,7 +31,7 @@ SWITCH = ("-e", "migrate_database_switch=true", "-e", "migrate_database_clients_
 KILLS = 5
 THERE, BACK = "migrate_database.yml", "rollback_database.yml"
 MORE_NOTES = """INSERT INTO notes SELECT gen_random_uuid(), tenant_id, title, 'one of many', NULL, created_by, created_at, updated_at
-FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 5000)"""
+FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
 
 pytestmark = pytest.mark.etapa_3
 
@@ -44,6 +44,11 @@ def old_server(lab: Lab) -> str:
 def on_the_old_server(lab: Lab, statement: str, database: str = "app") -> str:
     psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}"
     return lab.on(old_server(lab), f"su postgres -c {shlex.quote(psql)}").strip()
+
+
+def for_all_ends(cluster: Cluster, statement: str) -> None:
+    on_the_old_server(cluster.lab, statement)
+    on_the_primary(cluster, statement)
 
 
 def primary(cluster: Cluster) -> str:
@@ -174,7 +179,7 @@ def test_there_and_back_and_there_again_under_load(not_migrated: Cluster, target
     judge(load.result)
     done("end_database_migration.yml")
     assert let_in(not_migrated) == (False, True)
-    on_the_primary(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")
+    for_all_ends(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")
 
 
 @pytest.mark.soak_only
@@ -232,7 +237,7 @@ def test_a_failover_in_the_midst_of_the_copy_loses_nothing(not_migrated: Cluster
     application_uses_the_poolers(True)
     done(THERE, *SWITCH)
     done("end_database_migration.yml")
-    on_the_primary(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")
+    for_all_ends(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")
 
 
 @pytest.mark.soak_only

@@ -104,6 +104,13 @@ def test_only_what_differed_is_looked_at_again():
     assert len(world.asked) == 2 * compare.LOOKS
 
 
+def test_many_that_differ_are_not_looked_at_for_ever(monkeypatch):
+    monkeypatch.setattr(compare, "_MANY", 1)
+    world = World(ROWS, {"(1)": "a"})
+    assert world.compare().missing == ("(2)", "(3)")
+    assert len(world.asked) == 4
+
+
 def test_an_end_that_does_not_catch_up_is_an_error_and_no_difference():
     world = World(ROWS)
     world.follows = False

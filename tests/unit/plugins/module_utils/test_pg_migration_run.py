@@ -279,6 +279,12 @@ def test_without_a_migration_there_is_nothing_to_do(world, step):
     assert run.end(OPTIONS) is False
 
 
+def test_a_table_that_is_not_what_was_copied_is_told_before_its_rows_are_compared(world):
+    sql = world(SERVED_BY_OLD._replace(definitions={"public.notes": "d1", "public.users": "d2 as it was"}))
+    with pytest.raises(MigrationError, match="public.users changed their definition since they were copied"):
+        run.copied(OPTIONS, 1, 1, sql.time())
+
+
 def test_a_migration_from_another_server_is_in_the_way(world):
     world(SERVED_BY_OLD._replace(source="older", address="192.0.2.70"))
     with pytest.raises(
