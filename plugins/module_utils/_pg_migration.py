@@ -34,6 +34,10 @@ class MigrationError(Exception):
     """Why it does not go on, with the next step."""
 
 
+class EntryError(MigrationError):
+    """An end cannot be entered, which may pass."""
+
+
 class End(t.NamedTuple):
     """What one server says of the database: positions and sizes in bytes, names as regclass has them.
 

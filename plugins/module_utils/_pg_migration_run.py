@@ -24,6 +24,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_migration import (
     NAME,
     SOURCE,
     End,
+    EntryError,
     MigrationError,
     State,
     cannot_begin,
@@ -111,7 +112,7 @@ def _entered(where: str, info: str) -> t.Iterator[Session]:
     try:
         session = Session(info, _CONNECT_SECONDS)
     except SessionError as error:
-        raise MigrationError(f"{where} cannot be entered as {NAME}: {error}") from error
+        raise EntryError(f"{where} cannot be entered as {NAME}: {error}") from error
     try:
         sql.make_alike(session)
         yield session
@@ -428,7 +429,7 @@ def end(options: Options) -> bool:
             try:
                 outside = options.entry(options.source_address, options.source_port)
                 sessions.append(stack.enter_context(_entered(options.source, outside)))
-            except MigrationError:
+            except EntryError:
                 if state.serves == SOURCE:
                     raise
             for session in sessions:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import MigrationError
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import EntryError, MigrationError
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_run import (
     Limits,
     Options,
@@ -76,7 +77,10 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
             "msg": f"the cluster {'would follow' if check and changed else 'follows'} {options.source}",
         }
     if state == "copied":
-        so_far = copied(options, given["wait_seconds"], given["lag_bytes"], clock)
+        try:
+            so_far = copied(options, given["wait_seconds"], given["lag_bytes"], clock)
+        except (EntryError, SessionError) as error:
+            return {"changed": False, "done": False, "msg": str(error)}
         return {
             "changed": False,
             "done": so_far.done,

@@ -6,7 +6,7 @@ import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_migration_run as run
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import MigrationError, State
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import EntryError, MigrationError, State
 from ansible_collections.escala.ha.plugins.module_utils._pg_switchover import Time
 from tests.unit.plugins.module_utils.test_pg_migration import FOLLOWING, end
 
@@ -142,7 +142,7 @@ def world(monkeypatch):
         def entered(where, _info):
             name = "source" if where == "old" else "cluster"
             if name in gone:
-                raise MigrationError(f"{where} cannot be entered")
+                raise EntryError(f"{where} cannot be entered")
             yield name
 
         monkeypatch.setattr(run, "sql", sql)

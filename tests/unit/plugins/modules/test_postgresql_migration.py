@@ -3,7 +3,8 @@
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_migration_steps as steps
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import MigrationError
+from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import EntryError, MigrationError
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_compare import Compared
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_run import Copied, Seen, Switched
 from tests.unit.plugins.module_utils.test_pg_migration_run import SERVED_BY_OLD
@@ -84,3 +85,17 @@ def test_a_refusal_is_the_message(run, monkeypatch):
     monkeypatch.setattr(steps, "begin", refuse)
     found = run("begun", free_bytes={"db1": 4711})
     assert (found["failed"], found["msg"]) == (True, "1 large objects: they are not replicated")
+
+
+@pytest.mark.parametrize(
+    "error", [EntryError("old cannot be entered"), SessionError("connection", "old cannot be entered")]
+)
+def test_an_end_that_is_away_is_waited_for_and_a_refusal_ends_the_wait(run, monkeypatch, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(steps, "copied", fail)
+    found = run("copied")
+    assert (found.get("failed", False), found["done"], found["msg"]) == (False, False, "old cannot be entered")
+    error = MigrationError("public.notes changed their definition since they were copied")
+    assert run("copied")["failed"] is True
