@@ -29,6 +29,8 @@ WRITES_PER_SECOND = 20
 SWITCH = ("-e", "migrate_database_switch=true", "-e", "migrate_database_clients_may_end=true")
 # So often each way, and each time at another task.
 KILLS = 5
+# Of the way back, of which a check names one more.
+BACK_TASKS = 30
 THERE, BACK = "migrate_database.yml", "rollback_database.yml"
 MORE_NOTES = """INSERT INTO notes SELECT gen_random_uuid(), tenant_id, title, 'one of many', NULL, created_by, created_at, updated_at
 FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
@@ -256,7 +258,7 @@ def test_a_run_that_is_killed_anywhere_is_ended_by_the_next_one(
             assert let_in(not_migrated).count(True) <= 1
             done(THERE, *SWITCH)
             assert let_in(not_migrated) == (False, True)
-            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log")
+            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log", among=BACK_TASKS)
             assert let_in(not_migrated).count(True) <= 1
             done(BACK)
             assert let_in(not_migrated) == (True, False)
