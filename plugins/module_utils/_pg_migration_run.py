@@ -58,8 +58,17 @@ class Options(t.NamedTuple):
     ca_file: str
     programs: str
 
-    def entry(self, address: str, port: int) -> str:
-        """How either end enters the other."""
+    @property
+    def to_source(self) -> str:
+        """How the old server is entered."""
+        return self._entry(self.source_address, self.source_port)
+
+    @property
+    def to_cluster(self) -> str:
+        """How the old server enters the cluster's primary, whichever node that is."""
+        return f"{self._entry(','.join(self.nodes), self.port)} target_session_attrs=read-write"
+
+    def _entry(self, address: str, port: int) -> str:
         return conninfo(
             host=address,
             port=port,
@@ -102,8 +111,7 @@ def the_cluster(options: Options) -> t.Iterator[Session]:
 @contextlib.contextmanager
 def both(options: Options) -> t.Iterator[Both]:
     """Enter both ends; raises MigrationError where one cannot be entered."""
-    outside = options.entry(options.source_address, options.source_port)
-    with the_cluster(options) as cluster, _entered(options.source, outside) as source:
+    with the_cluster(options) as cluster, _entered(options.source, options.to_source) as source:
         yield Both(source, cluster)
 
 
@@ -187,7 +195,7 @@ def begin(options: Options, free_bytes: t.Mapping[str, int], pool_connections: i
         if not sql.has_subscription(ends.cluster):
             # One of a run that was broken off is of that moment, and what was written since would be copied twice.
             sql.drop_slot(ends.source)
-            sql.subscribe(ends.cluster, options.entry(options.source_address, options.source_port), copy=True)
+            sql.subscribe(ends.cluster, options.to_source, copy=True)
         return True
 
 
@@ -199,9 +207,8 @@ def _copy_schema(options: Options, ends: Both, source: End) -> None:
         sql.told(ends.cluster, "CREATE EXTENSION IF NOT EXISTS %I", extension)
     with tempfile.TemporaryDirectory(prefix="escala-migration-") as folder:
         dump, kept = os.path.join(folder, "schema"), os.path.join(folder, "kept")
-        outside = options.entry(options.source_address, options.source_port)
         what = ["--schema-only", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions"]
-        _run(options, "pg_dump", "--format=custom", *what, f"--file={dump}", f"--dbname={outside}")
+        _run(options, "pg_dump", "--format=custom", *what, f"--file={dump}", f"--dbname={options.to_source}")
         listed = _run(options, "pg_restore", "--list", dump)
         with open(kept, "w", encoding="utf-8") as file:
             # Whoever makes the application's objects may not make these, which are there by now.
@@ -320,9 +327,7 @@ def follow(options: Options, ends: Both, state: State) -> bool:
     # The end that serves followed until now, and its slot at the other end would keep WAL for nobody.
     sql.unsubscribe(serving)
     sql.drop_slot(following)
-    outside = options.entry(options.source_address, options.source_port)
-    inside = f"{options.entry(','.join(options.nodes), options.port)} target_session_attrs=read-write"
-    sql.subscribe(following, outside if state.serves == SOURCE else inside, copy=False)
+    sql.subscribe(following, options.to_source if state.serves == SOURCE else options.to_cluster, copy=False)
     return True
 
 
@@ -427,8 +432,7 @@ def end(options: Options) -> bool:
         with contextlib.ExitStack() as stack:
             sessions = [cluster]
             try:
-                outside = options.entry(options.source_address, options.source_port)
-                sessions.append(stack.enter_context(_entered(options.source, outside)))
+                sessions.append(stack.enter_context(_entered(options.source, options.to_source)))
             except EntryError:
                 if state.serves == SOURCE:
                     raise

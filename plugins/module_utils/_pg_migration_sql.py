@@ -163,13 +163,13 @@ def write_state(session: Session, state: t.Optional[State], *more: t.Tuple[str, 
     ask(session, "COMMIT")
 
 
-def limit(session: Session, connections: int) -> None:
-    """How many may be in the database who are no superusers; -1 for as many as the server has room for."""
-    told(session, f"ALTER DATABASE %I CONNECTION LIMIT {connections:d}", *_database(session))
-
-
 def limit_statement(session: Session, connections: int) -> t.Tuple[str, ...]:
+    """How many may be in the database who are no superusers; -1 for as many as the server has room for."""
     return (f"ALTER DATABASE %I CONNECTION LIMIT {connections:d}", *_database(session))
+
+
+def limit(session: Session, connections: int) -> None:
+    told(session, *limit_statement(session, connections))
 
 
 def end_clients(session: Session) -> int:

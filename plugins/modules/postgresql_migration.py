@@ -158,6 +158,11 @@ tables:
   type: list
   elements: str
   sample: [public.notes]
+seconds:
+  description: How long it took from when the last pooler had let go.
+  returned: O(state=switched), not in check mode
+  type: float
+  sample: 0.2
 done:
   description: Whether all tables are copied, or the end asked for serves already.
   returned: O(state=copied) and O(state=ready)
