@@ -42,8 +42,8 @@ class End(t.NamedTuple):
     """What one server says of the database: positions and sizes in bytes, names as regclass has them.
 
     `unkeyed` are tables whose rows nothing tells apart. `columns` and `definitions` are digests of each table's columns, and of all that makes it what it
-    is. `clients` are the addresses of all who are connected and no superusers, with who they are. `slot` is the WAL status of our replication slot here,
-    None without one; `subscribed`, whether this end follows the other.
+    is. `clients` are all connections of others than superusers, as address:port, with the address and who it is. `slot` is the WAL status of our replication
+    slot here, None without one; `subscribed`, whether this end follows the other.
     """
 
     version: int
@@ -65,7 +65,7 @@ class End(t.NamedTuple):
     senders_free: int
     connections_free: int
     superusers: t.Tuple[str, ...]
-    clients: t.Tuple[t.Tuple[str, str], ...]
+    clients: t.Tuple[t.Tuple[str, str, str], ...]
     prepared: int
     published: bool
     subscribed: bool
@@ -190,15 +190,26 @@ def cannot_begin(
     return said
 
 
+class Clients(t.NamedTuple):
+    """Who goes along: the clients of the poolers at these addresses. Whether others `may_end`, who are shut out then.
+
+    `past_poolers` are connections, as address:port, that no pooler knew of: one from a pooler's address would be waited for in vain.
+    """
+
+    poolers: t.Tuple[str, ...]
+    may_end: bool
+    past_poolers: t.FrozenSet[str]
+
+
 def cannot_switch(
     serving: End,
     following: End,
     state: State,
     lag_bytes: int,
     lag_limit_bytes: int,
-    allowed: t.Optional[t.Sequence[str]],
+    clients: Clients,
 ) -> t.List[str]:
-    """Why the end that follows may not take over now. `allowed` are the addresses of the poolers, whose clients go with them; None for everybody's."""
+    """Why the end that follows may not take over now."""
     said = []
     if not following.subscribed or serving.slot is None:
         said.append(f"{following_name(state)} does not follow any more; end this migration and begin it again")
@@ -219,8 +230,20 @@ def cannot_switch(
         said.append(
             f"replication is {lag_bytes} bytes behind, {lag_limit_bytes} are allowed: wait until it has caught up"
         )
-    strangers = sorted({who for address, who in serving.clients if allowed is not None and address not in allowed})
-    if strangers:
+    past = sorted(
+        {
+            who
+            for connection, address, who in serving.clients
+            if address in clients.poolers and connection in clients.past_poolers
+        }
+    )
+    if past:
+        said.append(
+            f"{_some(past)} do not come by the pooler of their host, and nothing can be handed over while they are connected:"
+            " have the application there use the pooler (deploy_app.yml), or end them"
+        )
+    strangers = sorted({who for _connection, address, who in serving.clients if address not in clients.poolers})
+    if strangers and not clients.may_end:
         said.append(
             f"{_some(strangers)} do not come by a pooler, and would be shut out: have them use it or end them, or set"
             " migrate_database_clients_may_end: true"

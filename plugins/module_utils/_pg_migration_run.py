@@ -23,6 +23,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_migration import (
     CLUSTER,
     NAME,
     SOURCE,
+    Clients,
     End,
     EntryError,
     MigrationError,
@@ -139,17 +140,23 @@ def state_of(options: Options, cluster: Session) -> t.Optional[State]:
 
 
 class Seen(t.NamedTuple):
-    """What there is of a migration: `serves` is None where none has begun, `tables` are those that are carried."""
+    """What there is of a migration: `serves` is None where none has begun, `tables` are those that are carried, `connections` those to whoever serves, as
+    address:port.
+    """
 
     serves: t.Optional[str]
     tables: t.Tuple[str, ...]
+    connections: t.Tuple[str, ...]
 
 
 def seen(options: Options) -> Seen:
-    """Who serves, and what is carried."""
+    """Who serves, what is carried, and who is connected."""
     with both(options) as ends:
         state = state_of(options, ends.cluster)
-        return Seen(state.serves if state else None, tuple(sorted(state.definitions)) if state else ())
+        if state is None:
+            return Seen(None, (), ())
+        connections = tuple(connection for connection, *_who in sql.look(ends.serving(state)).clients)
+        return Seen(state.serves, tuple(sorted(state.definitions)), connections)
 
 
 def compared(options: Options, table: str, time: Time) -> Compared:
@@ -294,7 +301,11 @@ class Limits(t.NamedTuple):
 
 
 def ready(
-    options: Options, to: str, limits: Limits, allowed: t.Optional[t.Sequence[str]], check: bool
+    options: Options,
+    to: str,
+    limits: Limits,
+    clients: Clients,
+    check: bool,
 ) -> t.Tuple[t.Optional[State], bool]:
     """See that nothing is in the way of an exchange, and return who serves, and whether it is done already.
 
@@ -314,7 +325,7 @@ def ready(
             return state, True
         serving, following = sql.look(ends.serving(state)), sql.look(ends.following(state))
         behind = sql.behind(ends.serving(state))
-        _refuse(cannot_switch(serving, following, state, behind, limits.lag_bytes, allowed))
+        _refuse(cannot_switch(serving, following, state, behind, limits.lag_bytes, clients))
         refuse_old(ends.serving(state), limits.stall_seconds, _CONNECT_SECONDS)
         return state, False
 

@@ -84,8 +84,9 @@ SELECT json_build_object(
  'superusers', (SELECT coalesce(json_agg(DISTINCT format('%s (%s)', usename, application_name)), '[]') FROM pg_catalog.pg_stat_activity a
                 JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND r.rolsuper
                 WHERE backend_type = 'client backend' AND a.datid = b.oid AND usename <> ALL ($1::text[])),
- 'clients', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(coalesce(host(client_addr), 'local'), format('%s (%s) from %s', usename,
-             coalesce(nullif(application_name, ''), 'no name'), coalesce(host(client_addr), 'this host')))), '[]') FROM pg_catalog.pg_stat_activity a
+ 'clients', (SELECT coalesce(json_agg(jsonb_build_array(format('%s:%s', coalesce(host(client_addr), 'local'), client_port),
+             coalesce(host(client_addr), 'local'), format('%s (%s) from %s', usename, coalesce(nullif(application_name, ''), 'no name'),
+             coalesce(host(client_addr), 'this host')))), '[]') FROM pg_catalog.pg_stat_activity a
              JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper WHERE backend_type = 'client backend' AND a.datid = b.oid),
  'prepared', (SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = b.datname),
  'published', EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = '{NAME}'),

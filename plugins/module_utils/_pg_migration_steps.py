@@ -9,7 +9,7 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import EntryError, MigrationError
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import Clients, EntryError, MigrationError
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_run import (
     Limits,
     Options,
@@ -43,6 +43,7 @@ MIGRATION_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "free_bytes": {"type": "dict", "default": {}},
     "pool_connections": {"type": "int", "default": 0},
     "poolers": {"type": "list", "elements": "str", "default": []},
+    "past_poolers": {"type": "list", "elements": "str", "default": []},
     "clients_may_end": {"type": "bool", "default": False},
     "users": {"type": "list", "elements": "str", "default": ["app", "escala_probe"]},
     "wait_seconds": {"type": "float", "default": 20},
@@ -67,6 +68,7 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
             "changed": False,
             "serves": found.serves,
             "tables": list(found.tables),
+            "connections": list(found.connections),
             "msg": f"{found.serves or 'nobody of a migration'} serves",
         }
     if state == "begun":
@@ -92,8 +94,8 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
             raise MigrationError(str(rows))
         return {"changed": False, "msg": str(rows)}
     if state == "ready":
-        allowed = None if given["clients_may_end"] else given["poolers"]
-        before, already = ready(options, to, limits, allowed, check)
+        clients = Clients(tuple(given["poolers"]), given["clients_may_end"], frozenset(given["past_poolers"]))
+        before, already = ready(options, to, limits, clients, check)
         said = f"{to} {'serves already' if already else 'can take over'}" if before else "no migration has begun"
         return {"changed": False, "done": already, "serves": before.serves if before else None, "msg": said}
     if state == "switched":

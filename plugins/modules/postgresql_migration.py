@@ -83,6 +83,13 @@ options:
     type: list
     elements: str
     default: []
+  past_poolers:
+    description:
+      - Connections to whoever serves, as C(address:port), that RV(connections) had and that no pooler knew of when it was asked after that.
+      - While one of them is there, V(ready) refuses.
+    type: list
+    elements: str
+    default: []
   clients_may_end:
     description: Whether clients of the end that serves may be shut out that do not come by a pooler.
     type: bool
@@ -158,6 +165,12 @@ tables:
   type: list
   elements: str
   sample: [public.notes]
+connections:
+  description: Who is connected to whoever serves and no superuser, as C(address:port).
+  returned: O(state=seen)
+  type: list
+  elements: str
+  sample: ["192.0.2.21:40312"]
 seconds:
   description: How long it took from when the last pooler had let go.
   returned: O(state=switched), not in check mode

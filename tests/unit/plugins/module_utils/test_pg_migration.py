@@ -32,7 +32,7 @@ def end(**changes):
             "senders_free": 10,
             "connections_free": 90,
             "superusers": [],
-            "clients": [[address, f"app (backend) from {address}"] for address in POOLERS],
+            "clients": [[f"{address}:40001", address, f"app (backend) from {address}"] for address in POOLERS],
             "prepared": 0,
             "published": True,
             "subscribed": False,
@@ -51,8 +51,9 @@ def begin(source=None, cluster=None, free=ROOM, pools=60, others=()):
     return migration.cannot_begin(source or end(), cluster or end(version=17, tables=[]), free, pools, others)
 
 
-def switch(serving=None, following=None, state=BEGUN, behind=0, allowed=POOLERS):
-    return migration.cannot_switch(serving or end(), following or end(**FOLLOWING), state, behind, 1000, allowed)
+def switch(serving=None, following=None, state=BEGUN, behind=0, may_end=False, past=()):
+    clients = migration.Clients(POOLERS, may_end, frozenset(past))
+    return migration.cannot_switch(serving or end(), following or end(**FOLLOWING), state, behind, 1000, clients)
 
 
 def test_what_is_well_may_begin_and_change_places():
@@ -118,7 +119,10 @@ def test_all_of_it_is_said_at_once_and_long_lists_are_cut():
         (
             {
                 "serving": end(
-                    clients=[["local", "app (daemon) from this host"], ["192.0.2.21", "app (x) from 192.0.2.21"]]
+                    clients=[
+                        ["local:-1", "local", "app (daemon) from this host"],
+                        ["192.0.2.21:40001", "192.0.2.21", "app (x) from 192.0.2.21"],
+                    ]
                 )
             },
             "app (daemon) from this host do not come by a pooler",
@@ -131,7 +135,19 @@ def test_what_is_in_the_way_of_changing_places_is_refused(arguments, said):
 
 
 def test_clients_that_may_end_are_in_nobodys_way():
-    assert switch(serving=end(clients=[["local", "app (daemon) from this host"]]), allowed=None) == []
+    assert switch(serving=end(clients=[["local:-1", "local", "app (daemon) from this host"]]), may_end=True) == []
+
+
+@pytest.mark.parametrize("may_end", [False, True])
+def test_who_goes_past_the_pooler_of_its_host_is_refused_even_where_clients_may_end(may_end):
+    assert switch(may_end=may_end, past=["192.0.2.21:40002"]) == []
+    [reason] = switch(may_end=may_end, past=["192.0.2.21:40001"])
+    assert reason.startswith("app (backend) from 192.0.2.21 do not come by the pooler of their host")
+
+
+def test_who_is_on_another_host_goes_past_no_pooler():
+    serving = end(clients=[["local:-1", "local", "app (daemon) from this host"]])
+    assert switch(serving=serving, may_end=True, past=["local:-1"]) == []
 
 
 def test_an_old_server_that_was_opened_since_is_not_gone_back_to():

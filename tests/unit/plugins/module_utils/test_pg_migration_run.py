@@ -6,7 +6,7 @@ import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils import _pg_migration_run as run
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import EntryError, MigrationError, State
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import Clients, EntryError, MigrationError, State
 from ansible_collections.escala.ha.plugins.module_utils._pg_switchover import Time
 from tests.unit.plugins.module_utils.test_pg_migration import FOLLOWING, end
 
@@ -23,6 +23,7 @@ OPTIONS = run.Options(
     ca_file="/etc/ssl/escala/ca.pem",
     programs="/usr/lib/postgresql/17/bin",
 )
+CLIENTS = Clients((), True, frozenset())
 LIMITS = run.Limits(5.0, 20.0, 1000)
 SERVED_BY_OLD = State("old", "192.0.2.71", 5432, "source", {"public.notes": "d1", "public.users": "d2"}, 50)
 SERVED_BY_CLUSTER = SERVED_BY_OLD._replace(serves="cluster")
@@ -235,42 +236,45 @@ def test_who_took_over_serves_also_where_the_other_one_cannot_follow_yet(world):
         switch(sql)
     del sql.fails["follows 192.0.2.31,192.0.2.32"]
     sql.limits["source"] = 0
-    assert run.ready(OPTIONS, "cluster", LIMITS, [], False) == (SERVED_BY_CLUSTER, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False) == (SERVED_BY_CLUSTER, True)
     assert sql.did[-1] == "source follows 192.0.2.31,192.0.2.32"
 
 
 def test_an_end_that_was_left_shut_is_opened_by_the_next_run(world):
     sql = world(SERVED_BY_OLD)
     sql.limits["source"] = 0
-    run.ready(OPTIONS, "cluster", LIMITS, None, False)
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)
     assert sql.did == ["source limit 50"]
 
 
 def test_a_check_before_the_beginning_has_nothing_to_see(world):
     world(None)
-    assert run.ready(OPTIONS, "cluster", LIMITS, None, True) == (None, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, True) == (None, True)
 
 
 def test_a_check_opens_nothing(world):
     sql = world(SERVED_BY_OLD)
     sql.limits["source"] = 0
-    run.ready(OPTIONS, "cluster", LIMITS, None, True)
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, True)
     assert sql.did == []
 
 
 def test_a_run_waits_for_one_that_is_in_the_midst_of_it_and_not_for_ever(world):
     sql = world(SERVED_BY_OLD)
     sql.locked = 10
-    assert run.ready(OPTIONS, "cluster", LIMITS, None, False)[1] is False
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)[1] is False
     assert sql.now == 5.0
     sql.locked = 1000
     with pytest.raises(MigrationError, match="another run has been in the midst of it for 45 s"):
-        run.ready(OPTIONS, "cluster", LIMITS, None, False)
+        run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)
 
 
 @pytest.mark.parametrize(
     "step",
-    [lambda: run.ready(OPTIONS, "cluster", LIMITS, [], False), lambda: run.copied(OPTIONS, 1, 1, Sql(None).time())],
+    [
+        lambda: run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False),
+        lambda: run.copied(OPTIONS, 1, 1, Sql(None).time()),
+    ],
 )
 def test_without_a_migration_there_is_nothing_to_do(world, step):
     world(None)

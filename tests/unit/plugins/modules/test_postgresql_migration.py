@@ -30,10 +30,10 @@ def run(run_module):
         (
             "seen",
             "seen",
-            Seen("source", ("public.notes",)),
-            {"serves": "source", "tables": ["public.notes"], "changed": False},
+            Seen("source", ("public.notes",), ("192.0.2.21:40001",)),
+            {"serves": "source", "tables": ["public.notes"], "connections": ["192.0.2.21:40001"], "changed": False},
         ),
-        ("seen", "seen", Seen(None, ()), {"serves": None, "tables": [], "changed": False}),
+        ("seen", "seen", Seen(None, (), ()), {"serves": None, "tables": [], "connections": [], "changed": False}),
         ("begun", "begin", True, {"changed": True, "msg": "the cluster follows old"}),
         ("begun", "begin", False, {"changed": False, "msg": "the cluster follows old"}),
         (
