@@ -246,3 +246,19 @@ def _async_is_ansible_s_own(tree: Tree) -> Iterator[str]:
         # They do not know which play has them.
         if any("async" in task for task in _every_task(tree.yaml(file))):
             yield f"{file}: what any play may have has a task with async"
+
+
+@rule(
+    "a play in batches has no any_errors_fatal: with it Ansible counts a host that cannot be reached twice, and goes on to the next batch",
+    {"playbooks/go.yml": "- hosts: all\n  serial: 1\n  any_errors_fatal: true\n  tasks: []"},
+    {"playbooks/plays/go.yml": "- hosts: all\n  serial: 50%\n  any_errors_fatal: true\n  tasks: []"},
+)
+def _batches_end_with_their_first_failure(tree: Tree) -> Iterator[str]:
+    plays = set(tree.files("playbooks/*.yml")) - {
+        *tree.files("playbooks/tasks/*.yml"),
+        *tree.files("playbooks/vars/*.yml"),
+    }
+    for file in plays:
+        for play in tree.yaml(file) or []:
+            if "serial" in play and play.get("any_errors_fatal"):
+                yield f"{file}: the play {play.get('name')!r} goes on to the next host when one cannot be reached"
