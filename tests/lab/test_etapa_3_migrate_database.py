@@ -53,6 +53,14 @@ def for_all_ends(cluster: Cluster, statement: str) -> None:
     on_the_primary(cluster, statement)
 
 
+def on_the_primary_itself(cluster: Cluster, *statements: str) -> None:
+    """Beside the database that is migrated."""
+    said = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
+    cluster.lab.on(
+        primary(cluster), f"psql -X -v ON_ERROR_STOP=1 -h /run/postgresql -U escala_guard -d postgres {said}"
+    )
+
+
 def primary(cluster: Cluster) -> str:
     """By what the guards say: the database itself lets nobody in whom the stories ask by."""
     return next(node for node, said in cluster.guards().items() if json.loads(said)["role"] == "primary")
@@ -218,6 +226,91 @@ def test_what_cannot_be_carried_or_gone_back_to_is_refused(not_migrated: Cluster
     on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT 0")
     done("end_database_migration.yml")
     assert "no migration is under way" in refused(BACK)
+
+
+# An extension of a package of its own, which a server of any version has.
+EXTENSION = "hypopg"
+FILLER = "/var/lib/postgresql/filler"
+ALL_BUT_500_MIB = f"fallocate -l $(( $(df --output=avail -B1 /var/lib/postgresql | tail -1) - 524288000 )) {FILLER}"
+
+
+@pytest.mark.soak_only
+def test_a_cluster_that_cannot_take_it_is_refused(not_migrated: Cluster) -> None:
+    """Too small a disk, an extension that is missing, letters in another order: all of it is said at once, and nothing has begun."""
+    lab = not_migrated.lab
+    small = not_migrated.others(primary(not_migrated))[0]
+    version = on_the_old_server(lab, "SELECT current_setting('server_version_num')::int / 10000")
+    package = f"postgresql-{version}-{EXTENSION}"
+    lab.on(old_server(lab), f"DEBIAN_FRONTEND=noninteractive apt-get -q -y install {package}")
+    on_the_old_server(lab, f"CREATE EXTENSION {EXTENSION}")
+    lab.on(small, ALL_BUT_500_MIB)
+    empty = "CREATE DATABASE app OWNER app TEMPLATE template0"
+    on_the_primary_itself(not_migrated, "DROP DATABASE app WITH (FORCE)", f"{empty} LOCALE 'C'")
+    try:
+        said = refused(THERE)
+    finally:
+        lab.on(small, f"rm {FILLER}")
+        on_the_old_server(lab, f"DROP EXTENSION {EXTENSION}")
+        on_the_primary_itself(not_migrated, "DROP DATABASE app WITH (FORCE)", empty)
+        done("etapa_3_postgresql.yml", "--limit", "postgres_servers")
+    for part in (
+        f"{small} has 499 MiB",
+        f"lack the extensions {EXTENSION}",
+        "the cluster's by C: make the cluster's anew",
+    ):
+        assert part in said
+    assert let_in(not_migrated) == (True, True)
+
+
+@pytest.mark.soak_only
+def test_wal_that_is_gone_before_it_was_copied_is_told(not_migrated: Cluster) -> None:
+    lab = not_migrated.lab
+    done(THERE)
+    on_the_primary(not_migrated, "ALTER SUBSCRIPTION escala_migration DISABLE")
+    on_the_old_server(lab, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "postgres")
+    try:
+        on_the_old_server(lab, "SELECT pg_reload_conf()", "postgres")
+        for _segment in range(8):
+            on_the_old_server(
+                lab, "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1 << 20)), pg_switch_wal()"
+            )
+        slot = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'escala_migration'"
+        eventually(
+            "the old server has removed what was not copied",
+            lambda: on_the_old_server(lab, f"CHECKPOINT; {slot}").endswith("lost"),
+            within=60,
+        )
+        on_the_primary(not_migrated, "ALTER SUBSCRIPTION escala_migration ENABLE")
+        assert "the old server has removed WAL that was not copied yet" in refused(THERE)
+    finally:
+        on_the_old_server(lab, "ALTER SYSTEM RESET max_slot_wal_keep_size", "postgres")
+        on_the_old_server(lab, "SELECT pg_reload_conf()", "postgres")
+    # By the way that it says.
+    done("end_database_migration.yml")
+    done(THERE)
+
+
+@pytest.mark.soak_only
+def test_while_the_other_end_is_behind_the_two_do_not_change_places(not_migrated: Cluster) -> None:
+    lab = not_migrated.lab
+    done(THERE)
+    application_uses_the_poolers(True)
+    done(THERE, *SWITCH)
+    held = "psql -X -d app -c 'BEGIN; LOCK TABLE notes; SELECT pg_sleep(300)'"
+    lab.on(old_server(lab), f"systemd-run --unit=holds-notes --uid=postgres {held}")
+    try:
+        eventually(
+            "a table is locked at the end that follows",
+            lambda: on_the_old_server(lab, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") != "0",
+            within=30,
+        )
+        on_the_primary(not_migrated, MORE_NOTES)
+        assert "bytes behind, 1048576 are allowed: wait until it has caught up" in refused(BACK)
+        assert let_in(not_migrated) == (False, True)
+    finally:
+        lab.on(old_server(lab), "systemctl stop holds-notes")
+    done(BACK)
+    assert let_in(not_migrated) == (True, False)
 
 
 @pytest.mark.soak_only
