@@ -23,7 +23,7 @@ description:
   - Compares what the guards of a running cluster were told with the nodes that the inventory names. One node joins or leaves at a time, in a cluster that is
     whole without it.
   - A node that is known and whose host has no guard is a new host in place of one that is gone.
-positional: nodes, witnesses, seen
+positional: nodes, witnesses, seen, seen_going
 options:
   _input:
     description:
@@ -43,7 +43,11 @@ options:
     default: []
   seen:
     description:
-      - What M(escala.ha.postgresql_replication_info) returned when it was asked for RV(_value.addresses). Without it nothing is said of how the cluster is.
+      - What M(escala.ha.postgresql_replication_info) returned when it was asked for RV(_value.staying). Without it nothing is said of how the cluster is.
+    type: dict
+  seen_going:
+    description:
+      - What it returned for RV(_value.going).
     type: dict
 seealso:
   - module: escala.ha.postgresql_replication_info
@@ -68,8 +72,11 @@ _value:
       description: Those that a guard knows and the inventory does not name.
       type: list
       elements: str
-    data_nodes:
-      description: All data nodes of both, addresses by names.
+    staying:
+      description: The data nodes that are a cluster without those, addresses by names.
+      type: dict
+    going:
+      description: The data nodes among RV(_value.leaving), addresses by names.
       type: dict
     cannot_join:
       description: Why RV(_value.new) may not join now; none where it may, or where all have joined.
@@ -89,15 +96,17 @@ def postgresql_membership(
     nodes: Named,
     witnesses: Named = (),
     seen: t.Optional[t.Mapping[str, t.Any]] = None,
+    seen_going: t.Optional[t.Mapping[str, t.Any]] = None,
 ) -> t.Dict[str, t.Any]:
     wish = Wish(_addresses(nodes), _addresses(witnesses))
     found = membership(told, wish)
     return {
         "new": list(found.new),
         "leaving": list(found.leaving),
-        "data_nodes": dict(found.data_nodes),
+        "staying": found.staying,
+        "going": found.going,
         "cannot_join": cannot_join(found, told, wish, seen),
-        "cannot_leave": cannot_leave(found, told, seen),
+        "cannot_leave": cannot_leave(found, told, seen, seen_going),
     }
 
 

@@ -35,6 +35,16 @@ class Membership(t.NamedTuple):
         """The nodes that have to be copied to."""
         return self.joining + self.returning
 
+    @property
+    def staying(self) -> t.Dict[str, str]:
+        """The data nodes that are a cluster without who comes or goes."""
+        return {name: one for name, one in self.data_nodes.items() if name not in self.new + self.leaving}
+
+    @property
+    def going(self) -> t.Dict[str, str]:
+        """The data nodes that leave."""
+        return {name: one for name, one in self.data_nodes.items() if name in self.leaving}
+
 
 def membership(told: Told, wish: Wish) -> Membership:
     """Compare what each data node's guard was told with the inventory.
@@ -57,7 +67,7 @@ def membership(told: Told, wish: Wish) -> Membership:
 
 
 def cannot_join(found: Membership, told: Told, wish: Wish, seen: t.Optional[Json]) -> t.List[str]:
-    """Why no node may join now; none where one may, or where all have joined. `seen` is what postgresql_replication_info says of them."""
+    """Why no node may join now; none where one may, or where all have joined. `seen` is what postgresql_replication_info says of who stays."""
     if not any(told.values()):
         return ["no data node has a guard, so there is no cluster to join: etapa_3_postgresql.yml begins one"]
     said = []
@@ -77,12 +87,15 @@ def cannot_join(found: Membership, told: Told, wish: Wish, seen: t.Optional[Json
         )
     # Where none is new, one may be in the midst of it, which a run before this one has begun.
     if seen and found.new:
-        said += not_whole(seen, found.new)
+        said += not_whole(seen)
     return said
 
 
-def cannot_leave(found: Membership, told: Told, seen: t.Optional[Json]) -> t.List[str]:
-    """Why no node may leave now; none where one may, or where all have left. `seen` is what postgresql_replication_info says of them."""
+def cannot_leave(found: Membership, told: Told, seen: t.Optional[Json], seen_going: t.Optional[Json]) -> t.List[str]:
+    """Why no node may leave now; none where one may, or where all have left.
+
+    `seen` is what postgresql_replication_info says of who stays, `seen_going` of who goes.
+    """
     if not any(told.values()):
         return ["no data node has a guard, so there is no cluster to leave"]
     said = []
@@ -99,30 +112,29 @@ def cannot_leave(found: Membership, told: Told, seen: t.Optional[Json]) -> t.Lis
         said.append(
             f"{_named(voters)} votes without data, and is no standby: etapa_3_postgresql.yml has it leave, by itself"
         )
-    if not seen or not found.leaving:
-        return said
-    if seen["primary"] in found.leaving:
-        return [
-            *said,
-            f"{seen['primary']} is the primary: name it in postgres_servers again, make another node primary by switchover.yml, and come back",
-        ]
-    return said + not_whole(seen, found.leaving)
-
-
-def not_whole(seen: Json, but: t.Collection[str]) -> t.List[str]:
-    """Why a cluster is not whole, whatever is with the nodes in `but`."""
-    primary = seen["primary"]
-    if primary is None:
-        return [f"there is no primary that all agree on: {seen['reason']}"]
-    said = []
-    for node in seen["nodes"]:
-        if node["name"] in but or node["name"] == primary:
-            continue
-        if not node["reachable"]:
-            said.append(f"{node['name']} does not answer: {node['problem']}")
-        elif node["upstream"] != primary:
-            said.append(f"{node['name']} does not stream from {primary}")
+    writable = seen_going["claimants"] if seen_going else []
+    if writable:
+        said.append(
+            f"{_named(writable)} is the primary: name it in postgres_servers again, make another node primary by switchover.yml, and come back"
+        )
+    elif seen and found.leaving:
+        said += not_whole(seen)
     return said
+
+
+def not_whole(seen: Json) -> t.List[str]:
+    """Why nodes are not a whole cluster."""
+    primary = seen["primary"]
+    away = [f"{one['name']} does not answer: {one['problem']}" for one in seen["nodes"] if not one["reachable"]]
+    if primary is None:
+        # Where nobody confirms it, because they are away, that is the reason to name.
+        return away or [f"there is no primary that all agree on: {seen['reason']}"]
+    lost = [
+        one["name"]
+        for one in seen["nodes"]
+        if one["reachable"] and one["name"] != primary and one["upstream"] != primary
+    ]
+    return away + [f"{name} does not stream from {primary}" for name in lost]
 
 
 def _named(names: t.Iterable[str]) -> str:

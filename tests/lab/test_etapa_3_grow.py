@@ -22,7 +22,9 @@ from tests.lab.target import Target
 
 ADD, REMOVE = "add_standby.yml", "remove_standby.yml"
 # Where a run without a check is killed, which would take as long as the run.
-ADD_TASKS, REMOVE_TASKS = 100, 100
+ADD_TASKS, REMOVE_TASKS = 160, 175
+# What a retry bears.
+STALL_SECONDS = 3.0
 # Two nodes alone cannot fail over by themselves.
 BY_HAND = ("--extra-vars", '{"pg_guard_automatic": false}')
 
@@ -113,7 +115,8 @@ def change(members: Members, target: Target, output: Path, steps: list[tuple[str
     print(users.result)
     record("grow_failed", len(users.result.failures), "requests", 0, what=f"{what}, under load: failed", of=MANAGER)
     found = cluster.judge(measurement, output, what, since)
-    found.hold("grow", what, figure="stall")
+    found.hold("grow", what, limit=STALL_SECONDS, figure="stall")
+    assert users.result.refused_writes == 0
     users.result.assert_unharmed()
 
 

@@ -38,16 +38,14 @@ def test_one_that_no_guard_knows_joins():
     found = postgresql_membership({**TWO, "db3": None}, inventory("db1", "db2", "db3"), seen=seen())
     assert found["new"] == ["db3"]
     assert found["cannot_join"] == []
-    assert found["data_nodes"] == {name: ADDRESSES[name] for name in ("db1", "db2", "db3")}
+    # Of two nodes one confirms the other; asked with one that has no data yet there would be nobody to confirm a primary that was alone.
+    assert found["staying"] == {name: ADDRESSES[name] for name in ("db1", "db2")}
 
 
 def test_one_whose_host_is_new_joins_again():
-    guards = {**THREE, "db3": None}
-    dead = node("db3", None, reachable=False, problem="connection refused")
-    found = postgresql_membership(
-        guards, inventory("db1", "db2", "db3"), seen=seen(node("db1", None), node("db2"), dead)
-    )
+    found = postgresql_membership({**THREE, "db3": None}, inventory("db1", "db2", "db3"), seen=seen())
     assert found["new"] == ["db3"]
+    assert list(found["staying"]) == ["db1", "db2"]
     assert found["cannot_join"] == []
 
 
@@ -100,6 +98,13 @@ def test_where_all_have_joined_nothing_is_in_the_way_even_while_one_is_copied_to
             {**TWO, "db3": None},
             ("db1", "db2", "db3"),
             (),
+            seen(node("db1", None), node("db2", reachable=False, problem="refused"), primary=None),
+            "db2 does not answer: refused",
+        ),
+        (
+            {**TWO, "db3": None},
+            ("db1", "db2", "db3"),
+            (),
             seen(node("db1", None), node("db2", None)),
             "db2 does not stream from db1",
         ),
@@ -120,11 +125,12 @@ def test_what_may_not_join(guards, names, witnesses, looks, said):
 
 def test_one_that_the_inventory_does_not_name_any_more_leaves():
     guards = {"db1": THREE["db1"], "db2": THREE["db2"]}
-    off = node("db3", None, reachable=False, problem="no route", guard=None)
-    found = postgresql_membership(guards, inventory("db1", "db2"), seen=seen(node("db1", None), node("db2"), off))
+    off = {"nodes": [node("db3", None, reachable=False, problem="no route", guard=None)], "claimants": []}
+    found = postgresql_membership(guards, inventory("db1", "db2"), seen=seen(), seen_going=off)
     assert found["leaving"] == ["db3"]
     assert found["cannot_leave"] == []
-    assert found["data_nodes"]["db3"] == ADDRESSES["db3"]
+    assert found["going"] == {"db3": ADDRESSES["db3"]}
+    assert found["staying"] == {name: ADDRESSES[name] for name in ("db1", "db2")}
 
 
 @pytest.mark.parametrize(
@@ -133,11 +139,10 @@ def test_one_that_the_inventory_does_not_name_any_more_leaves():
         ({"db1": None}, ("db1",), None, "there is no cluster to leave"),
         ({"db1": THREE["db1"]}, ("db1",), None, "the cluster knows db2, db3, which the inventory does not name"),
         ({"db1": TWO["db1"], "db3": None}, ("db1", "db3"), None, "db3 is in the inventory and not in the cluster yet"),
-        ({"db1": TWO["db1"]}, ("db1",), seen(primary="db2"), "db2 is the primary: name it in postgres_servers again"),
         (
             {"db1": THREE["db1"], "db2": THREE["db2"]},
             ("db1", "db2"),
-            seen(node("db1", None), node("db2", None), node("db3")),
+            seen(node("db1", None), node("db2", None)),
             "db2 does not stream from db1",
         ),
     ],
@@ -145,6 +150,13 @@ def test_one_that_the_inventory_does_not_name_any_more_leaves():
 def test_what_may_not_leave(guards, names, looks, said):
     [reason] = postgresql_membership(guards, inventory(*names), (), looks)["cannot_leave"]
     assert said in reason
+
+
+def test_the_primary_does_not_leave():
+    going = {"nodes": [node("db2", None)], "claimants": ["db2"]}
+    found = postgresql_membership({"db1": TWO["db1"]}, inventory("db1"), (), seen(primary=None), going)
+    [reason] = found["cannot_leave"]
+    assert reason.startswith("db2 is the primary: name it in postgres_servers again")
 
 
 def test_where_all_have_left_nothing_is_in_the_way():
