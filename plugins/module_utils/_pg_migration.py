@@ -166,6 +166,11 @@ def cannot_begin(
                 f"{where} has {end.slots_free} replication slots and {end.senders_free} senders left, a copy takes {SLOTS}:"
                 " raise max_replication_slots and max_wal_senders"
             )
+    if source.version > cluster.version:
+        said.append(
+            f"the old server has PostgreSQL {source.version}, and the cluster {cluster.version}, which cannot read what a newer one has:"
+            " begin the cluster anew with postgresql_version as new at least"
+        )
     if source.encoding != cluster.encoding:
         said.append(
             f"the old server's database is in {source.encoding}, the cluster's in {cluster.encoding}: text would change"

@@ -50,8 +50,8 @@ def test_the_default_topology_has_the_hosts_that_the_etapas_need() -> None:
             assert [volume.path for volume in host.volumes] == ["/var/lib/postgresql"]
 
 
-def test_the_database_on_debian_12_differs_from_the_database_by_that_alone() -> None:
-    newer, older = topology.load("database").hosts, topology.load("database_debian12").hosts
+def test_the_database_on_debian_12_differs_from_the_migration_by_that_alone() -> None:
+    newer, older = topology.load("migration").hosts, topology.load("database_debian12").hosts
     changed = {name for name, host in older.items() if host != newer[name]}
     assert older.keys() == newer.keys()
     assert changed == {name for name, host in newer.items() if "postgres_servers" in host.groups}

@@ -77,6 +77,7 @@ def test_what_is_well_may_begin_and_change_places():
         ({"cluster": end(wal_level="replica")}, "the cluster has wal_level = replica"),
         ({"source": end(slots_free=2)}, "the old server has 2 replication slots and 10 senders left, a copy takes 3"),
         ({"cluster": end(senders_free=0)}, "the cluster has 10 replication slots and 0 senders left"),
+        ({"source": end(version=18)}, "the old server has PostgreSQL 18, and the cluster 17, which cannot read"),
         ({"source": end(encoding="LATIN1")}, "in LATIN1, the cluster's in UTF8: text would change"),
         ({"source": end(locale="pt_BR.UTF-8")}, "sorts by pt_BR.UTF-8, the cluster's by C.UTF-8"),
         ({"source": end(extensions=["plpgsql", "postgis"])}, "lack the extensions postgis: install their packages"),
