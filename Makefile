@@ -32,6 +32,8 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 	.venv/bin/python -m pytest tests/lab --soak -v -m first_run || status=1; \
 	.venv/bin/python -m lab converge; \
 	.venv/bin/python -m pytest tests/lab --soak -v -m etapa_3 || status=1; \
+	$(PYTHON) -m lab down && $(PYTHON) -m lab up --topology database_debian12 --fresh && .venv/bin/python -m lab converge && \
+		.venv/bin/python -m pytest tests/lab/test_etapa_3_upgrade.py --soak -v || status=1; \
 	exit $$status
 
 soak-backup: check venv ## the backups' stories: drills, damage, and a table that was dropped

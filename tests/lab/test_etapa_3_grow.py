@@ -98,11 +98,14 @@ def members(whole_cluster: Cluster, whole_platform: None, others_inventory: Path
         playbook(ADD, *found.having(sorted(names)))
 
 
-def change(members: Members, target: Target, output: Path, steps: list[tuple[str, list[str]]], kills: int) -> None:
+def change(
+    members: Members, target: Target, output: Path, steps: list[tuple[str, list[str]]], kills: int, what: str
+) -> None:
     """Step by step under load, some of the runs killed on the way, and what it cost."""
+    name = f"grow_{what.replace(' ', '_')}"
     by = chance()
     killed = set(by.sample(range(len(steps)), kills))
-    cluster, what = members.cluster, "data nodes leave and join"
+    cluster = members.cluster
     load = running_load(
         target, requests=100, rate=60, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
     )
@@ -113,9 +116,9 @@ def change(members: Members, target: Target, output: Path, steps: list[tuple[str
         cluster.wait_until_whole()
         cluster.wait_acknowledged(measurement, time.monotonic())
     print(users.result)
-    record("grow_failed", len(users.result.failures), "requests", 0, what=f"{what}, under load: failed", of=MANAGER)
+    record(f"{name}_failed", len(users.result.failures), "requests", 0, what=f"{what}, under load: failed", of=MANAGER)
     found = cluster.judge(measurement, output, what, since)
-    found.hold("grow", what, limit=STALL_SECONDS, figure="stall")
+    found.hold(name, what, limit=STALL_SECONDS, figure="stall")
     assert users.result.refused_writes == 0
     users.result.assert_unharmed()
 
@@ -124,7 +127,7 @@ def test_one_leaves_and_joins_again_though_a_run_is_killed(members: Members, tar
     everybody, primary = list(members.cluster.nodes), members.cluster.primary()
     leaving = chance().choice(members.cluster.others(primary))
     without = [node for node in everybody if node != leaving]
-    change(members, target, output, [(REMOVE, without), (ADD, everybody)], kills=1)
+    change(members, target, output, [(REMOVE, without), (ADD, everybody)], kills=1, what="a node leaves and joins")
     assert members.cluster.primary() == primary
 
 
@@ -135,7 +138,7 @@ def test_from_three_to_one_and_back_though_runs_are_killed(members: Members, tar
     other = members.cluster.others(primary)[-1]
     pair = [node for node in everybody if node != other]
     steps = [(REMOVE, pair), (REMOVE, [primary]), (ADD, pair), (ADD, everybody)]
-    change(members, target, output, steps, kills=3)
+    change(members, target, output, steps, kills=3, what="from three nodes to one and back")
     assert members.cluster.primary() == primary
     # Nothing is left to be done, whichever way it is asked.
     assert changed_hosts(playbook(ADD, *members.having(everybody)).stdout) == {}
@@ -152,7 +155,7 @@ def test_a_new_host_takes_a_dead_one_s_place(members: Members, target: Target, o
     topology = json.loads(cluster.lab.verb("status", "--json").stdout)["topology"]
     cluster.lab.verb("up", "--topology", topology, "--fresh")
     assert not cluster.lab.on(dead, "find /var/lib/postgresql -name PG_VERSION")
-    change(members, target, output, [(ADD, everybody)], kills=1)
+    change(members, target, output, [(ADD, everybody)], kills=1, what="a new host in place of a dead one")
     assert changed_hosts(playbook(ADD, *members.having(everybody)).stdout) == {}
 
 
