@@ -147,6 +147,25 @@ def cannot_carry(source: End) -> t.List[str]:
     return said
 
 
+def _not_alike(source: End, cluster: End) -> t.List[str]:
+    """What the two databases have otherwise, so that rows would change or not arrive."""
+    said = []
+    if source.version > cluster.version:
+        said.append(
+            f"the old server has PostgreSQL {source.version}, and the cluster {cluster.version}, which cannot read what a newer one has:"
+            " begin the cluster anew with postgresql_version as new at least"
+        )
+    if source.encoding != cluster.encoding:
+        said.append(
+            f"the old server's database is in {source.encoding}, the cluster's in {cluster.encoding}: text would change"
+        )
+    if source.locale != cluster.locale:
+        said.append(
+            f"the old server's database sorts by {source.locale}, the cluster's by {cluster.locale}: make the cluster's anew with the same"
+        )
+    return said
+
+
 def cannot_begin(
     source: End, cluster: End, free_bytes: t.Mapping[str, int], pool_connections: int, others: t.Sequence[str]
 ) -> t.List[str]:
@@ -166,19 +185,7 @@ def cannot_begin(
                 f"{where} has {end.slots_free} replication slots and {end.senders_free} senders left, a copy takes {SLOTS}:"
                 " raise max_replication_slots and max_wal_senders"
             )
-    if source.version > cluster.version:
-        said.append(
-            f"the old server has PostgreSQL {source.version}, and the cluster {cluster.version}, which cannot read what a newer one has:"
-            " begin the cluster anew with postgresql_version as new at least"
-        )
-    if source.encoding != cluster.encoding:
-        said.append(
-            f"the old server's database is in {source.encoding}, the cluster's in {cluster.encoding}: text would change"
-        )
-    if source.locale != cluster.locale:
-        said.append(
-            f"the old server's database sorts by {source.locale}, the cluster's by {cluster.locale}: make the cluster's anew with the same"
-        )
+    said += _not_alike(source, cluster)
     missing = sorted(set(source.extensions) - set(cluster.available))
     if missing:
         said.append(f"the cluster's nodes lack the extensions {', '.join(missing)}: install their packages on each")
