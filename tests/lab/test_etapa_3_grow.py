@@ -111,8 +111,8 @@ def change(
     )
     with load as users, cluster.measuring(output) as measurement:
         since = time.monotonic()
-        for number, (name, nodes) in enumerate(steps):
-            members.become(name, nodes, by if number in killed else None)
+        for number, (step, nodes) in enumerate(steps):
+            members.become(step, nodes, by if number in killed else None)
         cluster.wait_until_whole()
         cluster.wait_acknowledged(measurement, time.monotonic())
     print(users.result)
