@@ -296,12 +296,18 @@ def test_while_the_other_end_is_behind_the_two_do_not_change_places(not_migrated
     done(THERE)
     application_uses_the_poolers(True)
     done(THERE, *SWITCH)
-    held = "psql -X -d app -c 'BEGIN; LOCK TABLE notes; SELECT pg_sleep(300)'"
+    # Rows cannot be written, and the table can be looked at.
+    held = "psql -X -d app -c 'BEGIN; LOCK TABLE notes IN EXCLUSIVE MODE; SELECT pg_sleep(300)'"
     lab.on(old_server(lab), f"systemd-run --unit=holds-notes --uid=postgres {held}")
     try:
         eventually(
             "a table is locked at the end that follows",
-            lambda: on_the_old_server(lab, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") != "0",
+            lambda: (
+                on_the_old_server(
+                    lab, "SELECT count(*) FROM pg_locks WHERE relation = 'notes'::regclass AND mode = 'ExclusiveLock'"
+                )
+                != "0"
+            ),
             within=30,
         )
         on_the_primary(not_migrated, MORE_NOTES)
