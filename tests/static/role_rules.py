@@ -224,6 +224,14 @@ def _loops_show_no_secret(tree: Tree) -> Iterator[str]:
                     yield f"{file}: the task {task.get('name')!r} loops over {loop}"
 
 
+def _with_plays(tree: Tree) -> set[str]:
+    """Playbooks, and not what they include or read."""
+    return set(tree.files("playbooks/*.yml")) - {
+        *tree.files("playbooks/tasks/*.yml"),
+        *tree.files("playbooks/vars/*.yml"),
+    }
+
+
 _ASYNC = "[{name: go on, command: sleep 9, async: 60, poll: 0}]"
 
 
@@ -236,7 +244,7 @@ _ASYNC = "[{name: go on, command: sleep 9, async: 60, poll: 0}]"
 )
 def _async_is_ansible_s_own(tree: Tree) -> Iterator[str]:
     included = {*tree.files("roles/*/tasks/*.yml"), *tree.files("playbooks/tasks/*.yml")}
-    for file in set(tree.files("playbooks/*.yml")) - included - set(tree.files("playbooks/vars/*.yml")):
+    for file in _with_plays(tree):
         for play in tree.yaml(file) or []:
             parts = [play.get(part) for part in ("pre_tasks", "tasks", "post_tasks", "handlers")]
             beside = any("async" in task for tasks in parts for task in _every_task(tasks))
@@ -254,11 +262,7 @@ def _async_is_ansible_s_own(tree: Tree) -> Iterator[str]:
     {"playbooks/plays/go.yml": "- hosts: all\n  serial: 50%\n  any_errors_fatal: true\n  tasks: []"},
 )
 def _batches_end_with_their_first_failure(tree: Tree) -> Iterator[str]:
-    plays = set(tree.files("playbooks/*.yml")) - {
-        *tree.files("playbooks/tasks/*.yml"),
-        *tree.files("playbooks/vars/*.yml"),
-    }
-    for file in plays:
+    for file in _with_plays(tree):
         for play in tree.yaml(file) or []:
             if "serial" in play and play.get("any_errors_fatal"):
                 yield f"{file}: the play {play.get('name')!r} goes on to the next host when one cannot be reached"
