@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, escala.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Add generated secrets to a file of variables, and touch nothing else in it."""
+"""Add generated secrets to a file of variables, renew them or take them out, and touch nothing else in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ImportError:
 else:
     HAS_YAML = True
 
-HEADER = "---\n# The secrets of this platform. Generated where absent, never changed afterwards; see playbooks/secrets.yml.\n"
+HEADER = "---\n# The secrets of this platform. Generated where absent by playbooks/secrets.yml; new ones come by playbooks/rotate_passwords.yml.\n"
 MODE = 0o600
 _VAULT = "$ANSIBLE_VAULT;"
 
@@ -78,6 +78,75 @@ def with_added(text: str, names: t.Sequence[str], generate: t.Callable[[], str])
             "lines added at its end would not be variables; write one variable a line, `name: value`"
         )
     return after
+
+
+def _places(text: str, names: t.Iterable[str], what_for: str) -> t.List[t.Tuple[int, int, str]]:
+    """Where each name's line begins, and its value ends, last first; refuses values that are not written as one plain scalar."""
+    wanted = list(dict.fromkeys(names))
+    if text.startswith(_VAULT):
+        raise SecretsFileError(
+            f"it is encrypted, and {', '.join(wanted)} cannot be {what_for} in it: run `ansible-vault decrypt` on it, run this again, and encrypt it after it"
+        )
+    keys_in(text)
+    document = yaml.compose(text, Loader=yaml.SafeLoader)
+    found = {key.value: (key, value) for key, value in document.value} if document else {}
+    for name in wanted:
+        if name not in found:
+            raise SecretsFileError(
+                f"it does not set {name}, which has its value from elsewhere: move that line into it"
+            )
+        value = found[name][1]
+        if value.tag == "!vault" or not isinstance(value, yaml.ScalarNode) or value.style in ("|", ">"):
+            raise SecretsFileError(
+                f"{name} is encrypted or no plain value there, and cannot be {what_for}: write it as one line, `{name}: value`, and run this again"
+            )
+    return sorted(
+        ((found[name][0].start_mark.index, found[name][1].end_mark.index, name) for name in wanted), reverse=True
+    )
+
+
+def with_renewed(text: str, names: t.Iterable[str], generate: t.Callable[[], str]) -> str:
+    """The text with another value for each of the names, which must all be there."""
+    after = text
+    for start, end, name in _places(text, names, "renewed"):
+        after = f'{after[:start]}{name}: "{generate()}"{after[end:]}'
+    return _checked(after, set(keys_in(text)))
+
+
+def without(text: str, names: t.Iterable[str]) -> str:
+    """The text without the lines of those names that it has."""
+    keys = set(names) if text.startswith(_VAULT) else set(keys_in(text))
+    there = keys & set(names)
+    if not there:
+        return text
+    after = text
+    for start, end, _name in _places(text, there, "removed"):
+        line_end = after.find("\n", end)
+        after = after[:start] + (after[line_end + 1 :] if line_end >= 0 else "")
+    return _checked(after, keys - there)
+
+
+def _checked(text: str, names: t.Set[str]) -> str:
+    """The text, if these are the variables that it sets."""
+    if set(keys_in(text)) != names:
+        raise SecretsFileError("its lines cannot be changed one by one; write one variable a line, `name: value`")
+    return text
+
+
+def changed_text(
+    text: str, state: str, names: t.Sequence[str], defined: t.Container[str], length: int
+) -> t.Tuple[str, t.Dict[str, t.List[str]]]:
+    """The text as the module's `state` would have it, and which names were `added`, `renewed` and `removed` for it."""
+    done: t.Dict[str, t.List[str]] = {"added": [], "renewed": [], "removed": []}
+    if state == "present":
+        done["added"] = absent(text, names, defined)
+        return with_added(text, done["added"], lambda: strong_value(length)), done
+    if state == "renewed":
+        done["renewed"] = list(dict.fromkeys(names))
+        return with_renewed(text, names, lambda: strong_value(length)), done
+    after = without(text, names)
+    done["removed"] = [] if after == text else sorted(set(keys_in(text)) - set(keys_in(after)))
+    return after, done
 
 
 def strong_value(length: int) -> str:

@@ -10,8 +10,11 @@ from ansible_collections.escala.ha.plugins.module_utils import _secrets_file as 
 from ansible_collections.escala.ha.plugins.module_utils._secrets_file import (
     SecretsFileError,
     absent,
+    changed_text,
     keys_in,
     with_added,
+    with_renewed,
+    without,
 )
 
 ENCRYPTED = "$ANSIBLE_VAULT;1.1;AES256\n3132\n"
@@ -80,6 +83,71 @@ def test_a_file_that_holds_no_variables_is_refused(text, complaint):
 def test_a_file_that_would_swallow_new_lines_is_refused(text):
     with pytest.raises(SecretsFileError):
         with_added(text, ["secret_b"], numbered())
+
+
+@pytest.mark.parametrize("old", ["old", "'old'", '"old"', "  old", "'it''s old'"])
+def test_a_value_is_renewed_and_all_else_stays(old):
+    before = f"---\n# ours\nsecret_a: keep\nsecret_b: {old}  # of 2019\n\nsecret_c: [1, 2]\n"
+    after = with_renewed(before, ["secret_b"], numbered())
+    assert after == before.replace(f"secret_b: {old}", 'secret_b: "value1"')
+
+
+def test_several_are_renewed_each_by_a_value_of_its_own():
+    after = yaml.safe_load(with_renewed("secret_a: x\nsecret_b: y\nsecret_c: z", ["secret_c", "secret_a"], numbered()))
+    assert after["secret_b"] == "y"
+    assert {after["secret_a"], after["secret_c"]} == {"value1", "value2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (ENCRYPTED, "it is encrypted, and secret_a cannot be renewed in it: run `ansible-vault decrypt`"),
+        ("secret_b: x\n", "it does not set secret_a"),
+        ("", "it does not set secret_a"),
+        ("secret_a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3132\n", "secret_a is encrypted or no plain value there"),
+        ("secret_a: [x]\n", "secret_a is encrypted or no plain value there"),
+        ("secret_a: &same x\nsecret_b: *same\n", "it is not YAML"),
+    ],
+)
+def test_a_value_that_cannot_be_renewed_is_refused(text, complaint):
+    with pytest.raises(SecretsFileError, match=complaint):
+        with_renewed(text, ["secret_a"], numbered())
+
+
+def test_lines_are_taken_out_and_all_else_stays():
+    text = "# ours\nsecret_a: x\nsecret_b: 'y'  # for a while\n# theirs\nsecret_c: z"
+    assert without(text, ["secret_b", "secret_d"]) == "# ours\nsecret_a: x\n# theirs\nsecret_c: z"
+    assert without(text, ["secret_c"]) == "# ours\nsecret_a: x\nsecret_b: 'y'  # for a while\n# theirs\n"
+    assert without(text, ["secret_d"]) == text
+
+
+def test_a_line_that_holds_more_than_one_variable_is_not_taken_out():
+    with pytest.raises(SecretsFileError):
+        without("{secret_a: x, secret_b: y}\n", ["secret_a"])
+
+
+def test_nothing_is_taken_out_of_an_encrypted_file():
+    with pytest.raises(SecretsFileError, match="secret_a cannot be removed in it"):
+        without(ENCRYPTED, ["secret_a"])
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("present", {"added": ["secret_b"], "renewed": [], "removed": []}),
+        ("absent", {"added": [], "renewed": [], "removed": ["secret_a"]}),
+    ],
+)
+def test_what_was_done_is_said_by_name(state, said):
+    text, done = changed_text("secret_a: hunter2\n", state, ["secret_a", "secret_b"], [], 32)
+    assert done == said
+    assert ("secret_a" in text, "secret_b" in text) == ((True, True) if state == "present" else (False, False))
+
+
+def test_what_was_renewed_is_said_by_name():
+    text, done = changed_text("secret_a: hunter2\n", "renewed", ["secret_a"], [], 32)
+    assert done == {"added": [], "renewed": ["secret_a"], "removed": []}
+    assert "hunter2" not in text
 
 
 def test_values_are_strong_and_differ():

@@ -1,0 +1,121 @@
+"""Every password of the database becomes another while users write; runs are killed on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.paths import INVENTORY
+from tests.lab.handle import playbook
+from tests.lab.interrupted import chance, kill_at_a_task
+from tests.lab.load import UsersLoad, running_load
+from tests.lab.measurements import MANAGER, record
+from tests.lab.postgres import Cluster, Refused
+from tests.lab.recap import changed_hosts
+from tests.lab.target import Target
+
+ROTATE = "rotate_passwords.yml"
+SECRETS = INVENTORY / "group_vars/all/secrets.yml"
+# Where a run without a check is killed, which would take as long as the run.
+TASKS = 300
+
+pytestmark = pytest.mark.etapa_3
+
+
+def secrets() -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load(SECRETS.read_text())
+    return found
+
+
+def names(of: dict[str, str]) -> list[str]:
+    """The passwords of accounts that the cluster has."""
+    accounts = ("monitor", "probe", "replicator", "repmgr", "backup")
+    wanted = ["secret_database_app_password", *(f"secret_postgresql_{one}_password" for one in accounts)]
+    return [name for name in wanted if name in of]
+
+
+def run(name: str, *arguments: str) -> str:
+    done = playbook(name, *arguments)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def settled(whole_cluster: Cluster, whole_platform: None) -> Iterator[Cluster]:
+    """A cluster to which nobody is on the way any more; in the end one whose passwords tests know."""
+    state = "SELECT 1 FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting WHERE setting LIKE 'escala.migration=%'"
+    if whole_cluster.ask(whole_cluster.primary(), state):
+        refused = playbook(ROTATE)
+        assert refused.returncode != 0
+        assert "Run end_database_migration.yml first" in " ".join(refused.stdout.split())
+        assert changed_hosts(refused.stdout) == {}
+        run("end_database_migration.yml")
+    yield whole_cluster
+    known(whole_cluster)
+
+
+def known(cluster: Cluster) -> None:
+    """Have tests enter by the passwords as they are now."""
+    run("../lab/playbooks/clients_outside.yml")
+    cluster.__dict__.pop("secrets", None)
+
+
+def refusal(cluster: Cluster, place: str, user: str, password: str) -> str:
+    """What whoever enters so is told; nothing where he is let in."""
+    try:
+        cluster.connect(place, user, password)(5).close()
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def judge(cluster: Cluster, before: dict[str, str]) -> None:
+    """Old passwords are worth nothing, new ones are, and the account for the time in between is shut."""
+    after = secrets()
+    assert all(after[name] != before[name] for name in names(before))
+    assert {name for name in after if after[name] == before.get(name)} == set(before) - set(names(before))
+    assert set(after) == set(before)
+    known(cluster)
+    cluster.wait_until_whole()
+    for host in cluster.pools:
+        for user, name in (("app", "database_app"), ("escala_probe", "postgresql_probe")):
+            assert refusal(cluster, host, user, after[f"secret_{name}_password"]) == ""
+            assert "authentication failed" in refusal(cluster, host, user, before[f"secret_{name}_password"])
+    primary = cluster.primary()
+    assert cluster.ask(primary, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'app_interim'") == [["f"]]
+    # What was made meanwhile is not its own.
+    assert cluster.ask(primary, "SELECT relname FROM pg_class WHERE relowner = 'app_interim'::regrole") == []
+    # What a run without anything to do finds.
+    assert changed_hosts(run("etapa_3_postgresql.yml")) == {}
+
+
+def rotate(cluster: Cluster, target: Target, output: Path, kill_by: random.Random | None, what: str) -> None:
+    before = secrets()
+    load = running_load(
+        target, requests=100, rate=60, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
+    )
+    with load as users:
+        if kill_by:
+            kill_at_a_task(ROTATE, by=kill_by, output=output / "killed.log", among=TASKS)
+        (output / "run.log").write_text(run(ROTATE))
+    print(users.result)
+    series = "rotate_killed_failed" if kill_by else "rotate_failed"
+    record(series, len(users.result.failures), "requests", 0, what=f"{what}, under load: failed", of=MANAGER)
+    assert users.result.refused_writes == 0
+    users.result.assert_unharmed()
+    judge(cluster, before)
+
+
+@pytest.mark.soak(runs=3)
+def test_every_password_is_another_and_no_request_fails(settled: Cluster, target: Target, output: Path) -> None:
+    rotate(settled, target, output, None, "every password is another")
+
+
+@pytest.mark.soak_only
+@pytest.mark.soak(runs=10)
+def test_a_run_that_is_killed_is_made_good_by_the_next(settled: Cluster, target: Target, output: Path) -> None:
+    rotate(settled, target, output, chance(), "a rotation that is killed, and run again")
