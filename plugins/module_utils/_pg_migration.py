@@ -213,6 +213,27 @@ class Clients(t.NamedTuple):
     past_poolers: t.FrozenSet[str]
 
 
+class Unpooled(t.NamedTuple):
+    """Connections to the end that serves, as address:port: those that go `past` the pooler of their host, and those that are `dead`, which nobody has."""
+
+    past: t.FrozenSet[str]
+    dead: t.FrozenSet[str]
+
+
+def unpooled(
+    connected: t.Iterable[str], pooled: t.Iterable[str], host_ports: t.Mapping[str, t.Iterable[int]]
+) -> Unpooled:
+    """Tell apart what the poolers did not know, when they were asked after `connected` was seen.
+
+    `host_ports` are the ports from which a pooler's host was connected then, by its address. A connection that only the server knows is one whose host has
+    lost its power, or its way to the server, and that lasts until the server tries it: for two hours, by default.
+    """
+    others = set(connected) - set(pooled)
+    alive = {f"{address}:{port}" for address, ports in host_ports.items() for port in ports}
+    dead = {one for one in others - alive if one.rpartition(":")[0] in host_ports}
+    return Unpooled(frozenset(others - dead), frozenset(dead))
+
+
 def cannot_switch(
     serving: End,
     following: End,

@@ -305,9 +305,10 @@ def ready(
     to: str,
     limits: Limits,
     clients: Clients,
+    dead: t.Collection[str],
     check: bool,
 ) -> t.Tuple[t.Optional[State], bool]:
-    """See that nothing is in the way of an exchange, and return who serves, and whether it is done already.
+    """See that nothing is in the way of an exchange, and return who serves, and whether it is done already. Connections that are `dead` are ended.
 
     A check has begun no migration, and then there is nothing to see.
     """
@@ -323,6 +324,8 @@ def ready(
             follow(options, ends, state)
         if state.serves == to:
             return state, True
+        if not check:
+            sql.end_connections(ends.serving(state), dead)
         serving, following = sql.look(ends.serving(state)), sql.look(ends.following(state))
         behind = sql.behind(ends.serving(state))
         _refuse(cannot_switch(serving, following, state, behind, limits.lag_bytes, clients))

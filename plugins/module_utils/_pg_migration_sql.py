@@ -104,6 +104,10 @@ _STATE = f"""
 SELECT substr(c, length('{STATE}=') + 1) FROM pg_catalog.pg_db_role_setting s CROSS JOIN unnest(setconfig) AS c
 JOIN pg_catalog.pg_database b ON b.oid = s.setdatabase AND b.datname = current_database() WHERE setrole = 0 AND c LIKE '{STATE}=%'
 """
+_THESE = """
+SELECT count(pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper
+WHERE backend_type = 'client backend' AND datname = current_database() AND format('%s:%s', host(client_addr), client_port) = ANY ($1::text[])
+"""
 _INSIDE = """
 SELECT count(pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper
 WHERE backend_type = 'client backend' AND datname = current_database()
@@ -176,6 +180,12 @@ def limit(session: Session, connections: int) -> None:
 def end_clients(session: Session) -> int:
     """End everybody who is no superuser, and return how many were there."""
     return int(ask(session, _INSIDE) or 0)
+
+
+def end_connections(session: Session, connections: t.Collection[str]) -> None:
+    """End those, as address:port, of clients who are no superusers."""
+    if connections:
+        session.execute(_THESE, ["{" + ",".join(connections) + "}"], limit_seconds=_SECONDS)
 
 
 def position(session: Session) -> str:

@@ -9,7 +9,12 @@ import time
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
-from ansible_collections.escala.ha.plugins.module_utils._pg_migration import Clients, EntryError, MigrationError
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import (
+    Clients,
+    EntryError,
+    MigrationError,
+    unpooled,
+)
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration_run import (
     Limits,
     Options,
@@ -43,7 +48,9 @@ MIGRATION_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "free_bytes": {"type": "dict", "default": {}},
     "pool_connections": {"type": "int", "default": 0},
     "poolers": {"type": "list", "elements": "str", "default": []},
-    "past_poolers": {"type": "list", "elements": "str", "default": []},
+    "connected": {"type": "list", "elements": "str", "default": []},
+    "pooled": {"type": "list", "elements": "str", "default": []},
+    "host_ports": {"type": "dict", "default": {}},
     "clients_may_end": {"type": "bool", "default": False},
     "users": {"type": "list", "elements": "str", "default": ["app", "escala_probe"]},
     "wait_seconds": {"type": "float", "default": 20},
@@ -94,8 +101,9 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
             raise MigrationError(str(rows))
         return {"changed": False, "msg": str(rows)}
     if state == "ready":
-        clients = Clients(tuple(given["poolers"]), given["clients_may_end"], frozenset(given["past_poolers"]))
-        before, already = ready(options, to, limits, clients, check)
+        others = unpooled(given["connected"], given["pooled"], given["host_ports"])
+        clients = Clients(tuple(given["poolers"]), given["clients_may_end"], others.past)
+        before, already = ready(options, to, limits, clients, others.dead, check)
         said = f"{to} {'serves already' if already else 'can take over'}" if before else "no migration has begun"
         return {"changed": False, "done": already, "serves": before.serves if before else None, "msg": said}
     if state == "switched":

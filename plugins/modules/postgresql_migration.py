@@ -83,13 +83,24 @@ options:
     type: list
     elements: str
     default: []
-  past_poolers:
-    description:
-      - Connections to whoever serves, as C(address:port), that RV(connections) had and that no pooler knew of when it was asked after that.
-      - While one of them is there, V(ready) refuses.
+  connected:
+    description: Who was connected to whoever serves, as RV(connections) had it, for V(ready).
     type: list
     elements: str
     default: []
+  pooled:
+    description:
+      - Which connections the poolers had when they were asked after that, as C(address:port).
+      - While one of O(connected) is there from a pooler's address that no pooler had, V(ready) refuses.
+    type: list
+    elements: str
+    default: []
+  host_ports:
+    description:
+      - From which ports the host of each pooler was connected to whoever serves then, by its address, as M(escala.ha.tcp_connections_info) has it.
+      - One of O(connected) of which its own host knows nothing is of a client that has lost its power. V(ready) ends it.
+    type: dict
+    default: {}
   clients_may_end:
     description: Whether clients of the end that serves may be shut out that do not come by a pooler.
     type: bool

@@ -146,6 +146,22 @@ def test_who_goes_past_the_pooler_of_its_host_is_refused_even_where_clients_may_
     assert reason.startswith("app (backend) from 192.0.2.21 do not come by the pooler of their host")
 
 
+def test_what_no_pooler_knows_is_past_them_or_dead():
+    connected = ["192.0.2.21:1", "192.0.2.21:2", "192.0.2.21:3", "192.0.2.99:4", "local:-1"]
+    found = migration.unpooled(connected, ["192.0.2.21:1"], {"192.0.2.21": [1, 2], "192.0.2.22": [3]})
+    assert found.dead == {"192.0.2.21:3"}
+    # Whoever has not been asked may have it.
+    assert found.past == {"192.0.2.21:2", "192.0.2.99:4", "local:-1"}
+
+
+def test_where_no_host_was_asked_nothing_is_dead():
+    assert migration.unpooled(["192.0.2.21:1"], [], {}) == (frozenset({"192.0.2.21:1"}), frozenset())
+
+
+def test_what_a_pooler_has_is_never_ended():
+    assert migration.unpooled(["192.0.2.21:1"], ["192.0.2.21:1"], {"192.0.2.21": []}) == (frozenset(), frozenset())
+
+
 def test_who_is_on_another_host_goes_past_no_pooler():
     serving = end(clients=[["local:-1", "local", "app (daemon) from this host"]])
     assert switch(serving=serving, may_end=True, past=["local:-1"]) == []

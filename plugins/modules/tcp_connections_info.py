@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tcp_connections_info
+short_description: Say from which ports a host is connected to a server
+version_added: "0.8.0"
+author:
+  - The escala.ha contributors (@escala)
+description:
+  - Lists the local ports of all TCP connections to an address, of programs on the host and of those in its containers.
+  - A server does not notice that a client's host has lost its power, and keeps the connection for hours. Asked for its ports, the host shows that nobody
+    has it any more.
+  - M(community.general.listen_ports_facts#module) lists the connections of the host's own network alone, and a container's would look as if nobody had them.
+options:
+  address:
+    description: The server's address.
+    type: str
+    required: true
+  port:
+    description: Its port.
+    type: int
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode, since nothing is ever changed.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+notes:
+  - Runs as root, since others see only their own network.
+seealso:
+  - module: escala.ha.postgresql_migration
+  - module: community.general.listen_ports_facts
+"""
+
+EXAMPLES = r"""
+- name: See who is connected to the old server
+  escala.ha.tcp_connections_info:
+    address: 192.0.2.71
+    port: 5432
+  register: my_connections
+"""
+
+RETURN = r"""
+local_ports:
+  description: The ports on this host, in order.
+  returned: always
+  type: list
+  elements: int
+  sample: [40312, 40318]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.escala.ha.plugins.module_utils._tcp_connections import ports_to
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+        supports_check_mode=True,
+    )
+    try:
+        found = ports_to(module.params["address"], module.params["port"])
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"address {module.params['address']}, port {module.params['port']}: {error}")
+    module.exit_json(changed=False, local_ports=found)
+
+
+if __name__ == "__main__":
+    main()
