@@ -320,6 +320,22 @@ def test_while_the_other_end_is_behind_the_two_do_not_change_places(not_migrated
 
 
 @pytest.mark.soak_only
+def test_connections_of_a_host_that_lost_its_power_are_in_nobodys_way(not_migrated: Cluster) -> None:
+    lab = not_migrated.lab
+    host, address = next(iter(not_migrated.pools.items()))
+    connected = f"SELECT client_port FROM pg_stat_activity WHERE datname = 'app' AND client_addr = '{address}'"  # noqa: S608  the lab's own
+    done(THERE)
+    before = set(on_the_old_server(lab, connected).split())
+    assert before
+    lab.verb("kill", host)
+    lab.verb("start", host)
+    application_uses_the_poolers(True)
+    assert before & set(on_the_old_server(lab, connected).split())
+    done(THERE, *SWITCH)
+    assert let_in(not_migrated) == (False, True)
+
+
+@pytest.mark.soak_only
 def test_a_failover_in_the_midst_of_the_copy_loses_nothing(not_migrated: Cluster) -> None:
     lab = not_migrated.lab
     on_the_old_server(lab, MORE_NOTES)
