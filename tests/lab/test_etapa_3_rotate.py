@@ -115,6 +115,47 @@ def test_every_password_is_another_and_no_request_fails(settled: Cluster, target
     rotate(settled, target, output, None, "every password is another")
 
 
+def served(cluster: Cluster) -> dict[str, str]:
+    """The serial number of the certificate that each node, each pooler and each balancer shows."""
+    places = {node: f"-starttls postgres -connect {address}:5432" for node, address in cluster.nodes.items()}
+    places |= {host: f"-starttls postgres -connect {address}:6432" for host, address in cluster.pools.items()}
+    hosts = cluster.lab.hosts()
+    places |= {host: f"-connect {hosts[host]['address']}:443" for host in cluster.lab.group("load_balancers")}
+    found = {}
+    for place, how in places.items():
+        shown = cluster.from_here(f"sh -c 'openssl s_client {how} </dev/null | openssl x509 -noout -serial'").stdout
+        assert shown.startswith("serial="), f"{place}: {shown}"
+        found[place] = shown.strip()
+    return found
+
+
+@pytest.mark.soak(runs=3)
+def test_every_certificate_is_another_and_no_request_fails(
+    whole_cluster: Cluster, whole_platform: None, target: Target, output: Path
+) -> None:
+    before = served(whole_cluster)
+    load = running_load(
+        target, requests=100, rate=60, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
+    )
+    with load as users:
+        (output / "run.log").write_text(run("renew_certificates.yml", "-e", "pki_renew_before_days=100000"))
+    print(users.result)
+    record(
+        "rotate_certificates_failed",
+        len(users.result.failures),
+        "requests",
+        0,
+        what="every certificate is another, under load: failed",
+        of=MANAGER,
+    )
+    assert users.result.refused_writes == 0
+    users.result.assert_unharmed()
+    after = served(whole_cluster)
+    assert not set(before.values()) & set(after.values()), f"{before}, {after}"
+    assert len(set(after.values())) == len(after)
+    whole_cluster.wait_until_whole()
+
+
 @pytest.mark.soak_only
 @pytest.mark.soak(runs=10)
 def test_a_run_that_is_killed_is_made_good_by_the_next(settled: Cluster, target: Target, output: Path) -> None:
