@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ansible_collections.escala.ha.plugins.module_utils._secrets_file import write
 from lab.paths import INVENTORY
 from tests.lab.handle import playbook
 from tests.lab.interrupted import chance, kill_at_a_task
@@ -44,15 +48,20 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def refused(*arguments: str) -> str:
+    """What a run says that changes no host."""
+    done = playbook(ROTATE, *arguments)
+    assert done.returncode != 0, done.stdout[-3000:]
+    assert changed_hosts(done.stdout) == {}
+    return " ".join(done.stdout.split())
+
+
 @pytest.fixture
 def settled(whole_cluster: Cluster, whole_platform: None) -> Iterator[Cluster]:
     """A cluster to which nobody is on the way any more; in the end one whose passwords tests know."""
     state = "SELECT 1 FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting WHERE setting LIKE 'escala.migration=%'"
     if whole_cluster.ask(whole_cluster.primary(), state):
-        refused = playbook(ROTATE)
-        assert refused.returncode != 0
-        assert "Run end_database_migration.yml first" in " ".join(refused.stdout.split())
-        assert changed_hosts(refused.stdout) == {}
+        assert "Run end_database_migration.yml first" in refused()
         run("end_database_migration.yml")
     yield whole_cluster
     known(whole_cluster)
@@ -161,3 +170,33 @@ def test_every_certificate_is_another_and_no_request_fails(
 @pytest.mark.soak(runs=10)
 def test_a_run_that_is_killed_is_made_good_by_the_next(settled: Cluster, target: Target, output: Path) -> None:
     rotate(settled, target, output, chance(), "a rotation that is killed, and run again")
+
+
+@pytest.mark.soak_only
+def test_what_cannot_be_done_is_refused_and_changes_nothing(settled: Cluster, tmp_path: Path) -> None:
+    before = SECRETS.read_text()
+    app = '{"app_secrets": {"DATABASE_URL": "postgresql://app:{{ secret_database_app_password }}@app1:6432/app"}}'
+    given = json.dumps({"secret_postgresql_probe_password": secrets()["secret_postgresql_probe_password"]})
+    unknown = json.dumps({"rotate_passwords": ["secret_app_jwt"]})
+    vault = tmp_path / "vault"
+    vault.write_text("not a password of anything\n")
+    for arguments, said in (
+        (("--limit", "db1"), "--limit would leave hosts with passwords of which the others know nothing"),
+        (("-e", unknown), "rotate_passwords names secret_app_jwt, and can name secret_database_app_password"),
+        (("-e", app), "name the database's password themselves"),
+        (("-e", given), "secret_postgresql_probe_password is given on the command line, or for some hosts elsewhere"),
+    ):
+        assert said in refused(*arguments)
+    encrypt = [
+        str(Path(sys.executable).parent / "ansible-vault"),
+        "encrypt",
+        "--vault-password-file",
+        str(vault),
+        str(SECRETS),
+    ]
+    try:
+        subprocess.run(encrypt, check=True, capture_output=True)
+        assert "run `ansible-vault decrypt` on it" in refused("--vault-password-file", str(vault))
+    finally:
+        write(str(SECRETS), before)
+    assert secrets() == yaml.safe_load(before)
