@@ -64,7 +64,7 @@ class Members:
             tasks = ADD_TASKS if name == ADD else REMOVE_TASKS
             log = self._output / f"{self._number}-killed.log"
             kill_at_a_task(name, *arguments, by=kill_by, output=log, among=tasks)
-        done = playbook(name, *arguments)
+        done = playbook(name, *arguments, "--extra-vars", '{"postgresql_join_report_seconds": 1}')
         (self._output / f"{self._number}.log").write_text(done.stdout)
         assert done.returncode == 0, done.stdout[-3000:]
         assert self.names() == sorted(nodes)

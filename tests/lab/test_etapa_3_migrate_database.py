@@ -211,6 +211,8 @@ def test_what_cannot_be_carried_or_gone_back_to_is_refused(not_migrated: Cluster
     # The cluster's copy lets nobody write, whoever finds its address.
     with pytest.raises(SessionError, match="too many connections"):
         not_migrated.ask(primary(not_migrated), "SELECT 1")
+    for other in ("add_standby.yml", "remove_standby.yml", "upgrade_database.yml"):
+        assert "The application is served outside of the cluster" in refused(other)
     # The application's instances on the poolers' own hosts, who are connected to the old server itself as yet.
     assert "do not come by the pooler of their host" in refused(THERE, *SWITCH)
     application_uses_the_poolers(True)
