@@ -125,12 +125,15 @@ def test_every_password_is_another_and_no_request_fails(settled: Cluster, target
     rotate(settled, target, output, None, "every password is another")
 
 
-def served(cluster: Cluster) -> dict[str, str]:
+def served(cluster: Cluster, target: Target) -> dict[str, str]:
     """The serial number of the certificate that each node, each pooler and each balancer shows."""
     places = {node: f"-starttls postgres -connect {address}:5432" for node, address in cluster.nodes.items()}
     places |= {host: f"-starttls postgres -connect {address}:6432" for host, address in cluster.pools.items()}
     hosts = cluster.lab.hosts()
-    places |= {host: f"-connect {hosts[host]['address']}:443" for host in cluster.lab.group("load_balancers")}
+    places |= {
+        host: f"-connect {hosts[host]['address']}:443 -servername {target.server_name}"
+        for host in cluster.lab.group("load_balancers")
+    }
     found = {}
     for place, how in places.items():
         shown = cluster.from_here(f"sh -c 'openssl s_client {how} </dev/null | openssl x509 -noout -serial'").stdout
@@ -143,7 +146,7 @@ def served(cluster: Cluster) -> dict[str, str]:
 def test_every_certificate_is_another_and_no_request_fails(
     whole_cluster: Cluster, whole_platform: None, target: Target, output: Path
 ) -> None:
-    before = served(whole_cluster)
+    before = served(whole_cluster, target)
     load = running_load(
         target, requests=100, rate=60, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
     )
@@ -160,7 +163,7 @@ def test_every_certificate_is_another_and_no_request_fails(
     )
     assert users.result.refused_writes == 0
     users.result.assert_unharmed()
-    after = served(whole_cluster)
+    after = served(whole_cluster, target)
     assert not set(before.values()) & set(after.values()), f"{before}, {after}"
     assert len(set(after.values())) == len(after)
     whole_cluster.wait_until_whole()
