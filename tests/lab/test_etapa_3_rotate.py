@@ -142,6 +142,7 @@ def served(cluster: Cluster, target: Target) -> dict[str, str]:
     return found
 
 
+@pytest.mark.soak_only
 @pytest.mark.soak(runs=3)
 def test_every_certificate_is_another_and_no_request_fails(
     whole_cluster: Cluster, whole_platform: None, target: Target, output: Path
