@@ -85,6 +85,10 @@ class Sql:
         self._tell(session, "end clients")
         return 1 if "end clients" in self.never else 0
 
+    def end_connections(self, session, connections):
+        if connections:
+            self._tell(session, f"end {', '.join(connections)}")
+
     def position(self, _session):
         return "0/1"
 
@@ -236,43 +240,51 @@ def test_who_took_over_serves_also_where_the_other_one_cannot_follow_yet(world):
         switch(sql)
     del sql.fails["follows 192.0.2.31,192.0.2.32"]
     sql.limits["source"] = 0
-    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False) == (SERVED_BY_CLUSTER, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False) == (SERVED_BY_CLUSTER, True)
     assert sql.did[-1] == "source follows 192.0.2.31,192.0.2.32"
 
 
 def test_an_end_that_was_left_shut_is_opened_by_the_next_run(world):
     sql = world(SERVED_BY_OLD)
     sql.limits["source"] = 0
-    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False)
     assert sql.did == ["source limit 50"]
 
 
 def test_a_check_before_the_beginning_has_nothing_to_see(world):
     world(None)
-    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, True) == (None, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), True) == (None, True)
 
 
 def test_a_check_opens_nothing(world):
     sql = world(SERVED_BY_OLD)
     sql.limits["source"] = 0
-    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, True)
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), True)
     assert sql.did == []
+
+
+def test_dead_connections_are_ended_where_the_application_is_served_and_by_no_check(world):
+    sql = world(SERVED_BY_OLD)
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, ["192.0.2.21:40003"], True)
+    assert sql.did == []
+    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, ["192.0.2.21:40003"], False)
+    assert sql.did == ["source end 192.0.2.21:40003"]
 
 
 def test_a_run_waits_for_one_that_is_in_the_midst_of_it_and_not_for_ever(world):
     sql = world(SERVED_BY_OLD)
     sql.locked = 10
-    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)[1] is False
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False)[1] is False
     assert sql.now == 5.0
     sql.locked = 1000
     with pytest.raises(MigrationError, match="another run has been in the midst of it for 45 s"):
-        run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False)
+        run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False)
 
 
 @pytest.mark.parametrize(
     "step",
     [
-        lambda: run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, False),
+        lambda: run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False),
         lambda: run.copied(OPTIONS, 1, 1, Sql(None).time()),
     ],
 )
