@@ -15,7 +15,7 @@ description:
   - Lists the local ports of all TCP connections to an address, of programs on the host and of those in its containers.
   - A server does not notice that a client's host has lost its power, and keeps the connection for hours. Asked for its ports, the host shows that nobody
     has it any more.
-  - M(community.general.listen_ports_facts#module) lists the connections of the host's own network alone, and a container's would look as if nobody had them.
+  - M(community.general.listen_ports_facts) lists the connections of the host's own network alone, and a container's would look as if nobody had them.
 options:
   address:
     description: The server's address.
