@@ -14,8 +14,9 @@ import yaml
 
 from ansible_collections.escala.ha.plugins.module_utils._secrets_file import write
 from lab.paths import INVENTORY
+from tests.lab.eventually import eventually
 from tests.lab.handle import playbook
-from tests.lab.interrupted import chance, kill_at_a_task
+from tests.lab.interrupted import chance, kill_at_a_task, killed_at_the_end
 from tests.lab.load import UsersLoad, running_load
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster, Refused
@@ -24,6 +25,7 @@ from tests.lab.target import Target
 
 ROTATE = "rotate_passwords.yml"
 SECRETS = INVENTORY / "group_vars/all/secrets.yml"
+MAY_ENTER = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'app_interim'"
 # Where a run without a check is killed, which would take as long as the run.
 TASKS = 380
 
@@ -95,7 +97,7 @@ def judge(cluster: Cluster, before: dict[str, str]) -> None:
             assert refusal(cluster, host, user, after[f"secret_{name}_password"]) == ""
             assert "authentication failed" in refusal(cluster, host, user, before[f"secret_{name}_password"])
     primary = cluster.primary()
-    assert cluster.ask(primary, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'app_interim'") == [["f"]]
+    assert cluster.ask(primary, MAY_ENTER) == [["f"]]
     # What was made meanwhile is not its own.
     assert cluster.ask(primary, "SELECT relname FROM pg_class WHERE relowner = 'app_interim'::regrole") == []
 
@@ -174,6 +176,30 @@ def test_every_certificate_is_another_and_no_request_fails(
 @pytest.mark.soak(runs=10)
 def test_a_run_that_is_killed_is_made_good_by_the_next(settled: Cluster, target: Target, output: Path) -> None:
     rotate(settled, target, output, chance(), "a rotation that is killed, and run again")
+
+
+@pytest.mark.soak_only
+def test_a_run_for_another_password_leads_the_application_back_that_a_killed_one_has_left(
+    settled: Cluster, output: Path
+) -> None:
+    before, log = secrets(), output / "killed.log"
+    with killed_at_the_end(ROTATE, output=log):
+        eventually(
+            "the application goes over the account for the time in between",
+            lambda: "PLAY [Have other passwords]" in log.read_text(),
+            within=300,
+            every=0.05,
+        )
+    assert "secret_database_app_interim_password" in secrets()
+    run(ROTATE, "-e", json.dumps({"rotate_passwords": ["secret_postgresql_monitor_password"]}))
+    after = secrets()
+    assert set(after) == set(before)
+    assert after["secret_postgresql_monitor_password"] != before["secret_postgresql_monitor_password"]
+    known(settled)
+    assert settled.ask(settled.primary(), MAY_ENTER) == [["f"]]
+    for host in settled.pools:
+        assert refusal(settled, host, "app", after["secret_database_app_password"]) == ""
+        assert "app_interim" not in settled.lab.on(host, "cat /etc/tenant-app/credentials/*")
 
 
 @pytest.mark.soak_only
