@@ -225,7 +225,7 @@ def unpooled(
 ) -> Unpooled:
     """Tell apart what the poolers did not know, when they were asked after `connected` was seen.
 
-    `host_ports` are the ports from which a pooler's host was connected then, by its address. A connection that only the server knows is one whose host has
+    `host_ports` are the ports that anybody on a pooler's host used then, by its address. A connection that only the server knows is one whose host has
     lost its power, or its way to the server, and that lasts until the server tries it: for two hours, by default.
     """
     others = set(connected) - set(pooled)

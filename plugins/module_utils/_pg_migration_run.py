@@ -300,6 +300,14 @@ class Limits(t.NamedTuple):
     lag_bytes: int
 
 
+class Ready(t.NamedTuple):
+    """Who serves before an exchange, whether it is done already, and how many dead connections were ended for it."""
+
+    before: t.Optional[State]
+    done: bool
+    ended: int
+
+
 def ready(
     options: Options,
     to: str,
@@ -307,15 +315,15 @@ def ready(
     clients: Clients,
     dead: t.Collection[str],
     check: bool,
-) -> t.Tuple[t.Optional[State], bool]:
-    """See that nothing is in the way of an exchange, and return who serves, and whether it is done already. Connections that are `dead` are ended.
+) -> Ready:
+    """See that nothing is in the way of an exchange. Connections that are `dead` are ended then.
 
     A check has begun no migration, and then there is nothing to see.
     """
     with both(options) as ends, _alone(ends.cluster):
         state = state_of(options, ends.cluster)
         if check and state is None:
-            return None, True
+            return Ready(None, True, 0)
         state = _begun(state)
         if not check:
             # What a run has left that was broken off in the midst of it.
@@ -323,14 +331,12 @@ def ready(
                 _let_in_again(ends.serving(state), state)
             follow(options, ends, state)
         if state.serves == to:
-            return state, True
-        if not check:
-            sql.end_connections(ends.serving(state), dead)
+            return Ready(state, True, 0)
         serving, following = sql.look(ends.serving(state)), sql.look(ends.following(state))
         behind = sql.behind(ends.serving(state))
         _refuse(cannot_switch(serving, following, state, behind, limits.lag_bytes, clients))
         refuse_old(ends.serving(state), limits.stall_seconds, _CONNECT_SECONDS)
-        return state, False
+        return Ready(state, False, 0 if check else sql.end_connections(ends.serving(state), dead))
 
 
 def follow(options: Options, ends: Both, state: State) -> bool:

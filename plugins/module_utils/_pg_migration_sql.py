@@ -107,6 +107,7 @@ JOIN pg_catalog.pg_database b ON b.oid = s.setdatabase AND b.datname = current_d
 _THESE = """
 SELECT count(pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper
 WHERE backend_type = 'client backend' AND datname = current_database() AND format('%s:%s', host(client_addr), client_port) = ANY ($1::text[])
+AND backend_start < clock_timestamp() - interval '30 s'
 """
 _INSIDE = """
 SELECT count(pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper
@@ -182,10 +183,9 @@ def end_clients(session: Session) -> int:
     return int(ask(session, _INSIDE) or 0)
 
 
-def end_connections(session: Session, connections: t.Collection[str]) -> None:
-    """End those, as address:port, of clients who are no superusers."""
-    if connections:
-        session.execute(_THESE, ["{" + ",".join(connections) + "}"], limit_seconds=_SECONDS)
+def end_connections(session: Session, connections: t.Collection[str]) -> int:
+    """End those, as address:port, of clients who are no superusers, and return how many that were; what has just begun is another with the same port."""
+    return int(ask(session, _THESE, ["{" + ",".join(connections) + "}"]) or 0) if connections else 0
 
 
 def position(session: Session) -> str:

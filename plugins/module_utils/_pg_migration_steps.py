@@ -103,9 +103,10 @@ def carry_out(given: t.Mapping[str, t.Any], check: bool) -> t.Dict[str, t.Any]:
     if state == "ready":
         others = unpooled(given["connected"], given["pooled"], given["host_ports"])
         clients = Clients(tuple(given["poolers"]), given["clients_may_end"], others.past)
-        before, already = ready(options, to, limits, clients, others.dead, check)
+        before, already, ended = ready(options, to, limits, clients, others.dead, check)
         said = f"{to} {'serves already' if already else 'can take over'}" if before else "no migration has begun"
-        return {"changed": False, "done": already, "serves": before.serves if before else None, "msg": said}
+        dead = f"; {ended} connections that nobody has any more were ended" if ended else ""
+        return {"changed": False, "done": already, "serves": before.serves if before else None, "msg": said + dead}
     if state == "switched":
         if check:
             return {"changed": True, "serves": to, "msg": f"{to} would serve"}

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import tempfile
+import time
 import typing as t
 
 try:
@@ -20,6 +22,7 @@ else:
 HEADER = "---\n# The secrets of this platform. Generated where absent by playbooks/secrets.yml; new ones come by playbooks/rotate_passwords.yml.\n"
 MODE = 0o600
 _VAULT = "$ANSIBLE_VAULT;"
+_DRAFT, _DRAFT_SECONDS = ".secrets-", 60
 
 
 class SecretsFileError(Exception):
@@ -165,12 +168,22 @@ def read(path: str) -> t.Tuple[str, t.Optional[int]]:
         raise SecretsFileError("it is not text; mend it by hand") from None
 
 
+def _remove_old_drafts(folder: str) -> None:
+    """What a run has left that was killed in mid-write holds every secret."""
+    for name in os.listdir(folder):
+        draft = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError):
+            if name.startswith(_DRAFT) and os.stat(draft).st_mtime < time.time() - _DRAFT_SECONDS:
+                os.unlink(draft)
+
+
 def write(path: str, text: str) -> None:
     """Replace the file in one step; at no time can another user read it."""
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=folder, prefix=".secrets-")  # mkstemp makes it 0600
+    _remove_old_drafts(folder)
+    handle, draft = tempfile.mkstemp(dir=folder, prefix=_DRAFT)  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -97,8 +97,8 @@ options:
     default: []
   host_ports:
     description:
-      - From which ports the host of each pooler was connected to whoever serves then, by its address, as M(escala.ha.tcp_connections_info) has it.
-      - One of O(connected) of which its own host knows nothing is of a client that has lost its power. V(ready) ends it.
+      - Which ports anybody on the host of each pooler used then, by its address, as M(escala.ha.tcp_connections_info) has it.
+      - One of O(connected) of which its own host knows nothing is of a client that has lost its power. V(ready) ends it, and says so.
     type: dict
     default: {}
   clients_may_end:

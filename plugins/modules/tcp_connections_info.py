@@ -7,24 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tcp_connections_info
-short_description: Say from which ports a host is connected to a server
+short_description: Say which TCP ports anybody on a host uses
 version_added: "0.8.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Lists the local ports of all TCP connections to an address, of programs on the host and of those in its containers.
+  - Lists the local ports of all TCP connections of programs on the host, of those in its containers, and of those whose address it translates.
   - A server does not notice that a client's host has lost its power, and keeps the connection for hours. Asked for its ports, the host shows that nobody
     has it any more.
   - M(community.general.listen_ports_facts) lists the connections of the host's own network alone, and a container's would look as if nobody had them.
-options:
-  address:
-    description: The server's address.
-    type: str
-    required: true
-  port:
-    description: Its port.
-    type: int
-    required: true
+options: {}
 attributes:
   check_mode:
     support: full
@@ -40,10 +32,8 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See who is connected to the old server
+- name: See which connections the host knows of
   escala.ha.tcp_connections_info:
-    address: 192.0.2.71
-    port: 5432
   register: my_connections
 """
 
@@ -58,18 +48,15 @@ local_ports:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._tcp_connections import ports_to
+from ansible_collections.escala.ha.plugins.module_utils._tcp_connections import ports_used
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        found = ports_to(module.params["address"], module.params["port"])
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"address {module.params['address']}, port {module.params['port']}: {error}")
+        found = ports_used()
+    except OSError as error:
+        module.fail_json(msg=f"/proc: {error}")
     module.exit_json(changed=False, local_ports=found)
 
 

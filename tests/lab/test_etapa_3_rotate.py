@@ -213,7 +213,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(settled: Cluster, tm
     for arguments, said in (
         (("--limit", "db1"), "--limit would leave hosts with passwords of which the others know nothing"),
         (("-e", unknown), "rotate_passwords names secret_app_jwt, and can name secret_database_app_password"),
-        (("-e", app), "name the database's password themselves"),
+        (("-e", app), "name the database's account or password themselves"),
         (("-e", given), "secret_postgresql_probe_password is given on the command line, or for some hosts elsewhere"),
     ):
         assert said in refused(*arguments)

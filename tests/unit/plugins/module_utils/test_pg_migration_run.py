@@ -88,6 +88,7 @@ class Sql:
     def end_connections(self, session, connections):
         if connections:
             self._tell(session, f"end {', '.join(connections)}")
+        return len(connections)
 
     def position(self, _session):
         return "0/1"
@@ -240,7 +241,7 @@ def test_who_took_over_serves_also_where_the_other_one_cannot_follow_yet(world):
         switch(sql)
     del sql.fails["follows 192.0.2.31,192.0.2.32"]
     sql.limits["source"] = 0
-    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False) == (SERVED_BY_CLUSTER, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), False) == (SERVED_BY_CLUSTER, True, 0)
     assert sql.did[-1] == "source follows 192.0.2.31,192.0.2.32"
 
 
@@ -253,7 +254,7 @@ def test_an_end_that_was_left_shut_is_opened_by_the_next_run(world):
 
 def test_a_check_before_the_beginning_has_nothing_to_see(world):
     world(None)
-    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), True) == (None, True)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, (), True) == (None, True, 0)
 
 
 def test_a_check_opens_nothing(world):
@@ -267,7 +268,7 @@ def test_dead_connections_are_ended_where_the_application_is_served_and_by_no_ch
     sql = world(SERVED_BY_OLD)
     run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, ["192.0.2.21:40003"], True)
     assert sql.did == []
-    run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, ["192.0.2.21:40003"], False)
+    assert run.ready(OPTIONS, "cluster", LIMITS, CLIENTS, ["192.0.2.21:40003"], False) == (SERVED_BY_OLD, False, 1)
     assert sql.did == ["source end 192.0.2.21:40003"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 
 import pytest
 import yaml
@@ -175,6 +176,14 @@ def test_the_file_belongs_to_its_owner_alone_and_leaves_no_draft(tmp_path):
     secrets_file.write(str(file), "new")
     assert secrets_file.read(str(file)) == ("new", 0o600)
     assert [entry.name for entry in file.parent.iterdir()] == ["secrets.yml"]
+
+
+def test_a_draft_of_a_killed_run_goes_and_one_that_is_being_written_stays(tmp_path):
+    for name, age in ((".secrets-old", 3600), (".secrets-new", 1), ("other", 3600)):
+        (tmp_path / name).write_text("secret_a: x")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    secrets_file.write(str(tmp_path / "secrets.yml"), "new")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".secrets-new", "other", "secrets.yml"]
 
 
 def test_a_link_stays_a_link(tmp_path):

@@ -42,8 +42,13 @@ def run(run_module):
             Copied(False, 3, 8, 5 << 20, 70),
             {"done": False, "changed": False, "msg": "3 of 8 tables are copied, 5 MiB; 70 bytes of WAL are to follow"},
         ),
-        ("ready", "ready", (SERVED_BY_OLD, False), {"done": False, "serves": "source", "msg": "cluster can take over"}),
-        ("ready", "ready", (None, True), {"done": True, "serves": None, "msg": "no migration has begun"}),
+        (
+            "ready",
+            "ready",
+            (SERVED_BY_OLD, False, 0),
+            {"done": False, "serves": "source", "msg": "cluster can take over"},
+        ),
+        ("ready", "ready", (None, True, 0), {"done": True, "serves": None, "msg": "no migration has begun"}),
         (
             "switched",
             "switch",
