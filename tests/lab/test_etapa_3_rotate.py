@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,6 +184,12 @@ def test_a_run_for_another_password_leads_the_application_back_that_a_killed_one
     settled: Cluster, output: Path
 ) -> None:
     before, log = secrets(), output / "killed.log"
+    own = "psql -X -q -v ON_ERROR_STOP=1 -h /run/postgresql -U escala_guard -d postgres"
+    told = [
+        "ALTER ROLE app SET statement_timeout = '31s'",
+        "ALTER ROLE app IN DATABASE app SET search_path = public, pg_temp",
+    ]
+    settled.lab.on(settled.primary(), " ".join([own, *(f"-c {shlex.quote(one)}" for one in told)]))
     with killed_at_the_end(ROTATE, output=log):
         eventually(
             "the application goes over the account for the time in between",
@@ -191,6 +198,12 @@ def test_a_run_for_another_password_leads_the_application_back_that_a_killed_one
             every=0.05,
         )
     assert "secret_database_app_interim_password" in secrets()
+    # What the application's role has set its sessions have, whichever account they are of.
+    of = "SELECT setdatabase, setconfig FROM pg_db_role_setting WHERE setrole = '{}'::regrole ORDER BY setdatabase"
+    there = settled.ask(settled.primary(), of.format("app"))
+    assert len(there) == 2
+    found = settled.ask(settled.primary(), of.format("app_interim"))
+    assert [[database, str(setting).replace("role=app,", "")] for database, setting in found] == there
     run(ROTATE, "-e", json.dumps({"rotate_passwords": ["secret_postgresql_monitor_password"]}))
     after = secrets()
     assert set(after) == set(before)
@@ -200,6 +213,9 @@ def test_a_run_for_another_password_leads_the_application_back_that_a_killed_one
     for host in settled.pools:
         assert refusal(settled, host, "app", after["secret_database_app_password"]) == ""
         assert "app_interim" not in settled.lab.on(host, "cat /etc/tenant-app/credentials/*")
+    settled.lab.on(
+        settled.primary(), f"{own} -c 'ALTER ROLE app RESET ALL' -c 'ALTER ROLE app IN DATABASE app RESET ALL'"
+    )
 
 
 @pytest.mark.soak_only
