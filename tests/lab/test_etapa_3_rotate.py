@@ -153,7 +153,7 @@ def test_every_certificate_is_another_and_no_request_fails(
         target, requests=100, rate=60, writes_per_second=10, save_to=output / "load.json", kind=UsersLoad
     )
     with load as users:
-        (output / "run.log").write_text(run("renew_certificates.yml", "-e", "pki_renew_before_days=100000"))
+        (output / "run.log").write_text(run("renew_certificates.yml", "-e", "pki_renew_now=true"))
     print(users.result)
     record(
         "rotate_certificates_failed",
