@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import known
+from ansible_collections.escala.ha.plugins.module_utils._pg_migration import HERE
 from ansible_collections.escala.ha.plugins.module_utils._pg_quorum import Rules
 from ansible_collections.escala.ha.plugins.module_utils._pg_routing import Route, route
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, lately
@@ -71,20 +72,26 @@ class Config(t.NamedTuple):
     steady_seconds: float
     # This host's place among those that have a pooler, from 0: they share the standbys by it.
     reader_turn: int = 0
+    # The cluster that served before this one, and does until this one says that the data are here.
+    previous_nodes: t.Tuple[Node, ...] = ()
 
     @property
-    def rules(self) -> Rules:
-        return Rules(nodes=tuple(node.name for node in self.nodes), silent_seconds=self.silent_seconds)
+    def all_nodes(self) -> t.Tuple[Node, ...]:
+        return self.nodes + self.previous_nodes
+
+    def rules(self, nodes: t.Sequence[Node]) -> Rules:
+        return Rules(nodes=tuple(node.name for node in nodes), silent_seconds=self.silent_seconds)
 
     def node(self, name: str) -> Node:
-        return next(node for node in self.nodes if node.name == name)
+        return next(node for node in self.all_nodes if node.name == name)
 
 
 class Course(t.NamedTuple):
     """Where clients are sent, and what is remembered from round to round; `held_since` is when they began to be held back.
 
     `disputed`: two nodes claim to be the writer, so nobody is. `hold_spent`: they have been held back for as long as allowed.
-    `outside`: the writer says that the application's data are on that server still, an address and a port, so all clients go there.
+    `outside`: the writer says that the application's data are on that server still, an address and a port, so all clients go there; or, as HERE, that
+    they have come to this cluster. `previous` is the course of the cluster that served before.
     """
 
     writer: t.Optional[str] = None
@@ -96,6 +103,17 @@ class Course(t.NamedTuple):
     outside: t.Optional[str] = None
     reason: str = "no node was heard yet"
     why: t.Mapping[str, str] = {}
+    previous: t.Optional[Course] = None
+
+    @property
+    def served(self) -> Course:
+        """The course that clients take. The previous cluster's as long as none has said that the data are here: it lets nobody in when they are."""
+        return self if self.previous is None or self.outside == HERE else self.previous
+
+    @property
+    def elsewhere(self) -> t.Optional[str]:
+        """The one server outside of any cluster that clients are sent to."""
+        return None if self.outside == HERE else self.outside
 
     @property
     def held(self) -> bool:
@@ -109,13 +127,24 @@ class Course(t.NamedTuple):
 
 def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
     """The next round's course; `now` is on the clock that `held_since` is on."""
-    found = route(heard, config.rules, config.lag_limit_seconds)
+    course = _judge(before, heard, config, config.nodes, now)
+    if not config.previous_nodes:
+        return course
+    return course._replace(
+        previous=_judge(before.previous or Course(), heard, config, config.previous_nodes, now)._replace(outside=None)
+    )
+
+
+def _judge(before: Course, all_heard: Heards, config: Config, nodes: t.Sequence[Node], now: float) -> Course:
+    """The same of one cluster."""
+    heard = {node.name: all_heard[node.name] for node in nodes if node.name in all_heard}
+    found = route(heard, config.rules(nodes), config.lag_limit_seconds)
     fresh = lately(heard, config.silent_seconds)
     disputed = found.writer is None and len(_newest_claims(fresh)) > 1
     lost = "" if found.writer else _lost(before.writer, fresh)
     outside = heard[found.writer].state.outside if found.writer else before.outside  # type: ignore[union-attr]
     # Whoever is served elsewhere waits for nobody here.
-    served = found.writer is not None or outside is not None
+    served = found.writer is not None or outside not in (None, HERE)
     held_since, spent = _hold(before, bool(disputed or lost), served, config.hold_seconds, now)
     well_since = {name: before.well_since.get(name, now) for name in found.readers}
     return Course(
@@ -129,6 +158,15 @@ def judge(before: Course, heard: Heards, config: Config, now: float) -> Course:
         reason="; ".join(filter(None, [found.reason, lost])),
         why=found.why,
     )
+
+
+def knows(course: Course, heard: Heards, config: Config) -> bool:
+    """Whether the course is better than what PgBouncer was told before: whom clients follow was heard, and who serves is known or cannot be asked."""
+    ours = [heard[node.name] for node in config.nodes]
+    following = ours if course.served is course else [heard[node.name] for node in config.previous_nodes]
+    told = course.outside is not None or any(one.state for one in ours)
+    asked = told or all(one.age_seconds >= config.silent_seconds for one in ours)
+    return asked and any(one.state for one in following)
 
 
 def _newest_claims(fresh: t.Mapping[str, NodeState]) -> t.List[str]:
@@ -183,9 +221,10 @@ def host(pooled: Pooled, course: Course, config: Config) -> t.Optional[Node]:
     One of the standbys for each pooler: given several, PgBouncer to 1.24 looks for all their names together in a server's certificate, and enters none
     (https://github.com/pgbouncer/pgbouncer/issues/1300).
     """
+    course = course.served
     writer, readers = course.target
-    if course.outside:
-        address, _colon, port = course.outside.rpartition(":")
+    if course.elsewhere:
+        address, _colon, port = course.elsewhere.rpartition(":")
         return Node("outside", address, int(port), 0) if _SAFE.fullmatch(address) and port.isdecimal() else None
     name = writer if pooled.to == WRITER else _reader(readers, config)
     return config.node(name) if name else None
@@ -210,15 +249,16 @@ def databases_text(course: Course, config: Config) -> str:
 
 def change_line(before: Course, after: Course) -> str:
     """What a change means for clients, as a line for the journal with its priority as systemd reads it; empty without a change."""
+    before, after = before.served, after.served
     news = []
     if after.disputed and not before.disputed:
         return f"<3>writes go nowhere, clients wait: {after.reason}"
     if after.target[0] != before.target[0]:
         news.append(f"writes go to {after.writer} (before: {before.target[0] or 'nowhere'})")
-    if after.outside != before.outside:
+    if after.elsewhere != before.elsewhere:
         news.append(
-            f"the application's data are at {after.outside}, so all go there"
-            if after.outside
+            f"the application's data are at {after.elsewhere}, so all go there"
+            if after.elsewhere
             else "the application's data are here"
         )
     if after.readers != before.readers:
@@ -234,17 +274,11 @@ def change_line(before: Course, after: Course) -> str:
 
 def document(course: Course, heard: Heards, problem: t.Optional[str], now: float) -> t.Dict[str, t.Any]:
     """What is written for others to read; `now` in seconds since 1970, `problem` is PgBouncer's."""
-    writer, readers = course.target
     return {
         "format": FORMAT,
         "checked_at": round(now, 3),
-        "writer": writer,
-        "last_writer": course.writer,
-        "readers": list(readers),
-        "outside": course.outside,
-        "held": course.held,
-        "reason": course.reason,
-        "left_out": dict(course.why),
+        **_said(course),
+        "previous": _said(course.previous) if course.previous else None,
         "nodes": {
             name: {
                 "heard_seconds_ago": round(one.age_seconds, 2),
@@ -258,17 +292,36 @@ def document(course: Course, heard: Heards, problem: t.Optional[str], now: float
     }
 
 
+def _said(course: Course) -> t.Dict[str, t.Any]:
+    writer, readers = course.target
+    return {
+        "writer": writer,
+        "last_writer": course.writer,
+        "readers": list(readers),
+        "outside": course.outside,
+        "held": course.held,
+        "reason": course.reason,
+        "left_out": dict(course.why),
+    }
+
+
 def course_from(text: str, config: Config) -> Course:
     """What the follower before this one knew; what cannot be read, or is of other nodes, is forgotten."""
-    names = {node.name for node in config.nodes}
     try:
         said = json.loads(text)
-        writer, readers = said["last_writer"], tuple(said["readers"])
-        outside = said.get("outside")
-    except (ValueError, KeyError, TypeError):
+        # A cluster that has become the previous one was the only one until now.
+        previous = _remembered(said.get("previous") or said, config.previous_nodes) if config.previous_nodes else None
+        course = _remembered(said, config.nodes)
+    except (AttributeError, ValueError, KeyError, TypeError):
         return Course()
-    if not names.issuperset([*readers, *([writer] if writer else [])]):
+    return course._replace(previous=previous and previous._replace(outside=None))
+
+
+def _remembered(said: t.Mapping[str, t.Any], nodes: t.Sequence[Node]) -> Course:
+    writer, readers = said["last_writer"], tuple(said["readers"])
+    if not {node.name for node in nodes}.issuperset([*readers, *([writer] if writer else [])]):
         return Course()
+    outside = said.get("outside")
     return Course(writer=writer, readers=readers, disputed=bool(writer and not said.get("writer")), outside=outside)
 
 
@@ -284,6 +337,7 @@ def metrics_text(
     course: Course, heard: Heards, problem: t.Optional[str], counters: Counters, names: t.Iterable[str]
 ) -> str:
     """The same for Prometheus."""
+    course = course.served
     writer, readers = course.target
     order = list(names)
     families: t.List[t.Tuple[str, str, str, t.Dict[str, float]]] = [
@@ -316,17 +370,22 @@ def _label(node: str) -> str:
 def config_from(text: str) -> Config:
     """The configuration in JSON; raises ValueError that says what is wrong with it."""
     values = known(Config, "the configuration", json.loads(text))
-    nodes = tuple(Node(**known(Node, "a node", node)) for node in values["nodes"])
+    nodes, previous = (
+        tuple(Node(**known(Node, "a node", node)) for node in values.get(name, ()))
+        for name in ("nodes", "previous_nodes")
+    )
     databases = tuple(Pooled(**known(Pooled, "a database", one)) for one in values["databases"])
-    config = Config(**{**values, "nodes": nodes, "databases": databases})
-    words = [word for node in nodes for word in (node.name, node.address)]
+    config = Config(**{**values, "nodes": nodes, "databases": databases, "previous_nodes": previous})
+    words = [word for node in config.all_nodes for word in (node.name, node.address)]
     words += [word for one in databases for word in (one.name, one.database, one.pool_mode)]
     for word in words:
         # They become part of PgBouncer's configuration.
         if not isinstance(word, str) or not _SAFE.fullmatch(word):
             raise ValueError(f"{word!r} can be no name, address or mode: letters, digits and _ . : - are allowed")
-    if not nodes or len({node.port for node in nodes}) > 1:
+    if not nodes or len({node.port for node in config.all_nodes}) > 1:
         raise ValueError("there must be data nodes, and PgBouncer knows one port for all hosts of a database")
+    if len({node.name for node in config.all_nodes}) < len(config.all_nodes):
+        raise ValueError("two data nodes have the same name")
     if any(one.to not in (WRITER, READERS) for one in databases):
         raise ValueError(f"a database goes to {WRITER} or {READERS}")
     if min(config.poll_seconds, config.request_timeout_seconds, config.hold_seconds) <= 0:

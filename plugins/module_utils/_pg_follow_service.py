@@ -28,6 +28,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_follow import (
     document,
     host,
     judge,
+    knows,
     metrics_text,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity, Peer
@@ -103,19 +104,20 @@ class Pooler:
     def steer(self, course: Course, gone: t.Collection[str], now: float) -> None:
         """Have PgBouncer as the course says; `gone` are addresses that no longer serve at all."""
         text = databases_text(course, self.config)
-        as_held = self._holding if course.held else not (self._holding or self._paused)
+        held = course.served.held
+        as_held = self._holding if held else not (self._holding or self._paused)
         idle = text == self._loaded and as_held and now >= self._cut_until
         if idle or now < self._retry_at:
             return
         with self._trying(now):
-            if course.held and not self._holding:
+            if held and not self._holding:
                 self._hold()
             if text != self._loaded:
                 self._load(text)
                 self._cut_until = now + _CUT_SECONDS
             if now < self._cut_until:
                 self._cut(course, gone)
-            if (self._holding or self._paused) and not course.held:
+            if (self._holding or self._paused) and not held:
                 self._let_go()
 
     def let_go(self, now: float) -> None:
@@ -195,7 +197,7 @@ class Pooler:
                 self._end(_connection(server))
         everywhere = {right for _to, right in wanted.values()}
         # A connection that is only being made has no local address in that list, and keeps PgBouncer from making another.
-        for node in self.config.nodes:
+        for node in self.config.all_nodes:
             if node.address in gone and node.address not in everywhere:
                 for connection in sockets.connections(node.address, node.port):
                     if connection.uid == os.getuid():
@@ -219,7 +221,7 @@ class Follower:
                 config.poll_seconds,
                 self.news,
             )
-            for node in config.nodes
+            for node in config.all_nodes
         }
         self.pooler = Pooler(config)
         self.course = course_from(_read(config.state_file), config)
@@ -240,11 +242,11 @@ class Follower:
         line = change_line(before, self.course)
         if line:
             _say(line)
-        # Until anybody was heard, the file that is there is the best that is known.
-        if any(one.state for one in heard.values()):
-            gone = {node.address for node in self.config.nodes if _is_gone(heard[node.name], self.config)}
+        # Until then the file that is there is the best that is known.
+        if knows(self.course, heard, self.config):
+            gone = {node.address for node in self.config.all_nodes if _is_gone(heard[node.name], self.config)}
             self.pooler.steer(self.course, gone, now)
-        elif not self.course.held:
+        elif not self.course.served.held:
             self.pooler.let_go(now)
         if self.pooler.problem != self._said:
             self._said = self.pooler.problem
@@ -258,13 +260,15 @@ class Follower:
     def _write(self, heard: t.Mapping[str, Heard]) -> None:
         self._counters = self._counters._replace(cut=self.pooler.cut)
         found = document(self.course, heard, self.pooler.problem, time.time())
+        said = self.course.served
+        writer, readers = said.target
         _replace(self.config.state_file, json.dumps(found, indent=1) + "\n", 0o644)
-        names = [node.name for node in self.config.nodes]
+        names = [node.name for node in self.config.all_nodes]
         metrics = metrics_text(self.course, heard, self.pooler.problem, self._counters, names)
         _replace(self.config.metrics_file, metrics, 0o644)
         _notify(
             "WATCHDOG=1",
-            f"STATUS=writes to {found['writer'] or 'nowhere'}, reads to one of {', '.join(found['readers']) or 'nowhere'}: {found['reason']}",
+            f"STATUS=writes to {writer or 'nowhere'}, reads to one of {', '.join(readers) or 'nowhere'}: {said.reason}",
         )
 
 

@@ -12,10 +12,12 @@ import json
 import typing as t
 
 # The settings of the cluster's database that hold what is known of a migration, so that every node has them, also after a failover: where the application
-# is served as long as it is not here, which the guards tell the poolers, and the rest.
+# is served, which the guards tell the poolers, and the rest.
 OUTSIDE = "escala.outside"
 STATE = "escala.migration"
 NAME = "escala_migration"
+# Beside an address, what the poolers are told: that the data have come to this cluster, which stays so, or that they are in the cluster before it.
+HERE, PREVIOUS = "here", "previous"
 
 SOURCE, CLUSTER = "source", "cluster"
 
@@ -90,8 +92,9 @@ def _fixed(value: t.Any) -> t.Any:
 class State(t.NamedTuple):
     """What is remembered of a migration that has begun.
 
-    `serves` is the end that serves the application, `definitions` the digests of the tables when they were copied, `limit` the old server's connection
-    limit before it was fenced the first time.
+    `address` has all nodes of a cluster before this one, separated by commas, or is that of one old server. `serves` is the end that serves the
+    application, `definitions` the digests of the tables when they were copied, `limit` the old server's connection limit before it was fenced the first
+    time.
     """
 
     source: str
@@ -102,9 +105,11 @@ class State(t.NamedTuple):
     limit: int = -1
 
     @property
-    def outside(self) -> t.Optional[str]:
-        """What the poolers are told: where the application is served as long as it is not served by the cluster."""
-        return f"{self.address}:{self.port}" if self.serves == SOURCE else None
+    def outside(self) -> str:
+        """What the poolers are told of where the application is served."""
+        if self.serves != SOURCE:
+            return HERE
+        return PREVIOUS if "," in self.address else f"{self.address}:{self.port}"
 
 
 def state_text(state: State) -> str:

@@ -21,6 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._ending import EndedErro
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import Session, SessionError, conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_migration import (
     CLUSTER,
+    HERE,
     NAME,
     SOURCE,
     Clients,
@@ -45,7 +46,9 @@ _OTHERS_LOOKS, _OTHERS_LOOK_SECONDS = 90, 0.5
 
 
 class Options(t.NamedTuple):
-    """Where both ends are. `nodes` are the cluster's addresses, whose primary the old server finds by itself when it follows."""
+    """Where both ends are. `nodes` are the cluster's addresses, whose primary the old server finds by itself when it follows; `source_address` is that of
+    the old server, or of all nodes of the cluster before this one, separated by commas.
+    """
 
     database: str
     socket_directory: str
@@ -61,16 +64,23 @@ class Options(t.NamedTuple):
 
     @property
     def to_source(self) -> str:
-        """How the old server is entered."""
-        return self._entry(self.source_address, self.source_port)
+        """How the old server is entered, or whichever node is the primary of a cluster before this one."""
+        return self._entry(self.source_address, self.source_port, writer="," in self.source_address)
+
+    @property
+    def to_each_source(self) -> t.List[str]:
+        """The same node by node, for whoever may not wait for one that has no power."""
+        addresses = self.source_address.split(",")
+        return [self._entry(address, self.source_port, writer=len(addresses) > 1) for address in addresses]
 
     @property
     def to_cluster(self) -> str:
         """How the old server enters the cluster's primary, whichever node that is."""
-        return f"{self._entry(','.join(self.nodes), self.port)} target_session_attrs=read-write"
+        return self._entry(",".join(self.nodes), self.port, writer=True)
 
-    def _entry(self, address: str, port: int) -> str:
-        return conninfo(
+    def _entry(self, address: str, port: int, *, writer: bool) -> str:
+        """One of a cluster's nodes is the writer."""
+        info = conninfo(
             host=address,
             port=port,
             user=NAME,
@@ -80,6 +90,7 @@ class Options(t.NamedTuple):
             passfile=self.passfile,
             application_name=NAME,
         )
+        return f"{info} target_session_attrs=read-write" if writer else info
 
 
 class Both(t.NamedTuple):
@@ -105,28 +116,42 @@ def the_cluster(options: Options) -> t.Iterator[Session]:
         dbname=options.database,
         application_name=NAME,
     )
-    with _entered("the cluster's primary", info) as session:
+    with _entered("the cluster's primary", [info]) as session:
         yield session
 
 
 @contextlib.contextmanager
 def both(options: Options) -> t.Iterator[Both]:
     """Enter both ends; raises MigrationError where one cannot be entered."""
-    with the_cluster(options) as cluster, _entered(options.source, options.to_source) as source:
+    with the_cluster(options) as cluster, _entered(options.source, options.to_each_source) as source:
         yield Both(source, cluster)
 
 
 @contextlib.contextmanager
-def _entered(where: str, info: str) -> t.Iterator[Session]:
-    try:
-        session = Session(info, _CONNECT_SECONDS)
-    except SessionError as error:
-        raise EntryError(f"{where} cannot be entered as {NAME}: {error}") from error
+def _entered(where: str, infos: t.Sequence[str]) -> t.Iterator[Session]:
+    session = _first(where, infos)
     try:
         sql.make_alike(session)
         yield session
     finally:
         session.close()
+
+
+def _first(where: str, infos: t.Sequence[str]) -> Session:
+    problems: t.List[str] = []
+    for info in infos:
+        found = _tried(info, _CONNECT_SECONDS / len(infos))
+        if not isinstance(found, SessionError):
+            return found
+        problems.append(str(found).strip())
+    raise EntryError(f"{where} cannot be entered as {NAME}: {'; '.join(problems)}")
+
+
+def _tried(info: str, limit_seconds: float) -> t.Union[Session, SessionError]:
+    try:
+        return Session(info, limit_seconds)
+    except SessionError as error:
+        return error
 
 
 def state_of(options: Options, cluster: Session) -> t.Optional[State]:
@@ -189,7 +214,7 @@ def begin(options: Options, free_bytes: t.Mapping[str, int], pool_connections: i
             sql.drop_slot(ends.source)
             sql.unpublish(ends.source)
             source = sql.look(ends.source)
-            sql.write_state(ends.cluster, state, sql.limit_statement(ends.cluster, 0))
+            sql.write_state(ends.cluster, state, state.outside, sql.limit_statement(ends.cluster, 0))
         elif state.serves == CLUSTER or (source.published and sql.has_subscription(ends.cluster)):
             return False
         elif check:
@@ -261,6 +286,10 @@ def copied(options: Options, wait_seconds: float, behind_bytes: int, time: Time)
             if serving.slot == "lost":
                 raise MigrationError(
                     "the old server has removed WAL that was not copied yet (max_slot_wal_keep_size there): end this migration, raise it, begin again"
+                )
+            if serving.slot is None and state.serves == SOURCE:
+                raise MigrationError(
+                    f"{options.source} has no replication slot of ours any more, as after a failover there: end this migration and begin it again"
                 )
             _refuse(redefined(serving, state))
             tables = sql.copying(ends.following(state))
@@ -371,9 +400,9 @@ def switch(
             after = state._replace(serves=to)
             decided = True
             if to == CLUSTER:
-                sql.write_state(ends.cluster, after, sql.limit_statement(ends.cluster, -1))
+                sql.write_state(ends.cluster, after, after.outside, sql.limit_statement(ends.cluster, -1))
             else:
-                sql.write_state(ends.cluster, after)
+                sql.write_state(ends.cluster, after, after.outside)
                 sql.limit(ends.source, state.limit)
         except (MigrationError, SessionError, EndedError) as error:
             if decided:
@@ -452,7 +481,7 @@ def end(options: Options) -> bool:
         with contextlib.ExitStack() as stack:
             sessions = [cluster]
             try:
-                sessions.append(stack.enter_context(_entered(options.source, options.to_source)))
+                sessions.append(stack.enter_context(_entered(options.source, options.to_each_source)))
             except EntryError:
                 if state.serves == SOURCE:
                     raise
@@ -463,7 +492,8 @@ def end(options: Options) -> bool:
                 sql.unpublish(session)
         if state.serves == SOURCE:
             _drop_copy(cluster)
-        sql.write_state(cluster, None, sql.limit_statement(cluster, -1))
+        # That the data are here stays said: a pooler that knows of the cluster before this one would lead there.
+        sql.write_state(cluster, None, HERE if state.serves == CLUSTER else None, sql.limit_statement(cluster, -1))
     return True
 
 

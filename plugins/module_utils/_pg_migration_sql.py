@@ -155,10 +155,10 @@ def told(session: Session, statement: str, *values: str) -> None:
     ask(session, ask(session, f"SELECT format({_literal(statement)}{marks})", values) or "")
 
 
-def write_state(session: Session, state: t.Optional[State], *more: t.Tuple[str, ...]) -> None:
+def write_state(session: Session, state: t.Optional[State], outside: t.Optional[str], *more: t.Tuple[str, ...]) -> None:
     """Remember it in the cluster and have the poolers led, with further statements at once or not at all; on return a standby has it too."""
     ask(session, "BEGIN")
-    for name, value in ((STATE, state and state_text(state)), (OUTSIDE, state and state.outside)):
+    for name, value in ((STATE, state and state_text(state)), (OUTSIDE, outside)):
         # %I would quote the name as one word, and it is two.
         if value:
             told(session, f"ALTER DATABASE %I SET {name} = %L", *_database(session), value)

@@ -69,7 +69,7 @@ class NodeState(t.NamedTuple):
     disk_free_bytes: t.Optional[int] = None
     reason: str = ""
     since_seconds: float = 0.0
-    # An address and a port of a server that is none of the cluster's, where the application's data are as long as they are not here.
+    # Where the application's data are: an address and a port of a server that is none of the cluster's, the word `previous` or, once they came, `here`.
     outside: t.Optional[str] = None
 
     @property

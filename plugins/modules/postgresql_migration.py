@@ -39,7 +39,7 @@ options:
     type: str
     required: true
   source_address:
-    description: Its address, which its certificate has.
+    description: Its address, which its certificate has; or those of all nodes of the cluster before this one, separated by commas.
     type: str
     required: true
   source_port:

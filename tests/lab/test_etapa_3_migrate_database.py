@@ -2,103 +2,52 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import shlex
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import SessionError
 from lab.inventory import CLUSTER_LOADED, cluster_is_loaded
-from tests.lab.eventually import eventually, widened
-from tests.lab.handle import Lab, playbook
+from tests.lab.database_migration import (
+    BACK,
+    SWITCH,
+    THERE,
+    change_places,
+    done,
+    for_all_ends,
+    judge,
+    let_in,
+    nothing_changes,
+    old_server,
+    on_the_old_server,
+    on_the_primary,
+    on_the_primary_itself,
+    primary,
+    refused,
+    users,
+)
+from tests.lab.eventually import eventually
+from tests.lab.handle import playbook
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.load import BESIDE_A_RUN, Load, Result, UsersLoad, running_load
-from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
 from tests.lab.target import Target
 
-STALL_SECONDS = 10.0
-WRITES_PER_SECOND = 20
-# The old server's own application is there, and would be shut out.
-SWITCH = ("-e", "migrate_database_switch=true", "-e", "migrate_database_clients_may_end=true")
 # So often each way, and each time at another task.
 KILLS = 5
 # Of the way back, of which a check names one more.
 BACK_TASKS = 30
-THERE, BACK = "migrate_database.yml", "rollback_database.yml"
 MORE_NOTES = """INSERT INTO notes SELECT gen_random_uuid(), tenant_id, title, 'one of many', NULL, created_by, created_at, updated_at
 FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
 
 pytestmark = pytest.mark.etapa_3
 
 
-def old_server(lab: Lab) -> str:
-    """The customer's one server, or where the topology has it the older one for the database alone."""
-    return (lab.group("old_database_servers") or lab.group("legacy_servers"))[0]
-
-
-def on_the_old_server(lab: Lab, statement: str, database: str = "app") -> str:
-    psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}"
-    return lab.on(old_server(lab), f"su postgres -c {shlex.quote(psql)}").strip()
-
-
-def for_all_ends(cluster: Cluster, statement: str) -> None:
-    on_the_old_server(cluster.lab, statement)
-    on_the_primary(cluster, statement)
-
-
-def on_the_primary_itself(cluster: Cluster, *statements: str) -> None:
-    """Beside the database that is migrated."""
-    said = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
-    cluster.lab.on(
-        primary(cluster), f"psql -X -v ON_ERROR_STOP=1 -h /run/postgresql -U escala_guard -d postgres {said}"
-    )
-
-
-def primary(cluster: Cluster) -> str:
-    """By what the guards say: the database itself lets nobody in whom the stories ask by."""
-    return next(node for node, said in cluster.guards().items() if json.loads(said)["role"] == "primary")
-
-
-def on_the_primary(cluster: Cluster, statement: str) -> str:
-    psql = f"psql --no-psqlrc -X -At -v ON_ERROR_STOP=1 -h /run/postgresql -U escala_guard -d app -c {shlex.quote(statement)}"
-    return cluster.lab.on(primary(cluster), psql).strip()
-
-
-def done(name: str, *arguments: str) -> str:
-    found = playbook(name, *arguments)
-    assert found.returncode == 0, found.stdout[-3000:]
-    return found.stdout
-
-
-def refused(name: str, *arguments: str) -> str:
-    found = playbook(name, *arguments)
-    assert found.returncode != 0, found.stdout[-3000:]
-    return " ".join(found.stdout.split())
-
-
-def nothing_changes(name: str) -> None:
-    """A run again of what is done."""
-    again = done(name, *(SWITCH if name == THERE and CLUSTER_LOADED.exists() else ())).rpartition("PLAY RECAP")[2]
-    assert again.count("changed=0") == again.count("changed="), again
-
-
 def application_uses_the_poolers(use: bool) -> None:
     """Host by host, as a release comes to them: by the poolers, or past them to the old server."""
     cluster_is_loaded(use)
     done("etapa_1_load_balancer.yml", "--limit", "app_servers")
-
-
-def let_in(cluster: Cluster) -> tuple[bool, bool]:
-    """Whether the old server and the cluster let the application in."""
-    limit = "SELECT datconnlimit <> 0 FROM pg_database WHERE datname = 'app'"
-    return on_the_old_server(cluster.lab, limit) == "t", on_the_primary(cluster, limit) == "t"
 
 
 @pytest.fixture
@@ -120,47 +69,6 @@ def not_migrated(whole_cluster: Cluster, whole_platform: None) -> Iterator[Clust
         application_uses_the_poolers(True)
 
 
-def users(target: Target, output: Path) -> contextlib.AbstractContextManager[Load]:
-    return running_load(
-        target,
-        requests=100,
-        rate=BESIDE_A_RUN,
-        writes_per_second=WRITES_PER_SECOND,
-        save_to=output / "load.json",
-        kind=UsersLoad,
-    )
-
-
-def stall(load: Load, since: float) -> float:
-    """The longest time without an acknowledged write since then."""
-    moments = [since, *(at for at in load.result.acknowledged_at if at > since)]
-    return max((after - before for before, after in pairwise(moments)), default=time.monotonic() - since)
-
-
-def change_places(cluster: Cluster, load: Load, steps: Iterable[str], output: Path) -> None:
-    """One playbook after the other, and how long no write was acknowledged by each."""
-    for number, name in enumerate(steps):
-        back = name == BACK
-        arguments = () if back else SWITCH
-        asked = time.monotonic()
-        said = done(name, *arguments)
-        (output / f"{number}.log").write_text(said)
-        assert let_in(cluster) == ((True, False) if back else (False, True))
-        stalls = stall(load, asked)
-        what = f"the database {'back to the old server' if back else 'to the cluster'}, under load: no write acknowledged for"
-        record("migration_stall_back" if back else "migration_stall", stalls, "s", STALL_SECONDS, what=what, of=MANAGER)
-        assert stalls <= widened(STALL_SECONDS)
-
-
-def judge(result: Result) -> None:
-    print(result)
-    what = "the database to the cluster or back, under load"
-    record("migration_failed", len(result.failures), "requests", 0, what=f"{what}: requests that failed", of=MANAGER)
-    record("migration_lost", len(result.lost), "writes", 0, what=f"{what}: acknowledged writes lost", of=MANAGER)
-    assert result.refused_writes == 0
-    result.assert_unharmed()
-
-
 @pytest.mark.usefixtures("whole_platform")
 def test_back_to_the_old_server_and_to_the_cluster_again_under_load(
     whole_cluster: Cluster, target: Target, output: Path
@@ -168,7 +76,7 @@ def test_back_to_the_old_server_and_to_the_cluster_again_under_load(
     """On a platform whose old server follows, as the lab's does until the first failover."""
     with users(target, output) as load:
         change_places(whole_cluster, load, [BACK, THERE], output)
-    judge(load.result)
+    judge(whole_cluster.lab, load.result)
     done("end_database_migration.yml")
     assert let_in(whole_cluster) == (False, True)
 
@@ -185,8 +93,8 @@ def test_there_and_back_and_there_again_under_load(not_migrated: Cluster, target
         assert let_in(not_migrated) == (True, False)
         for steps in ([THERE], [BACK], [THERE]):
             change_places(not_migrated, load, steps, output)
-            nothing_changes(*steps)
-    judge(load.result)
+            nothing_changes(*steps, *(SWITCH if steps == [THERE] else ()))
+    judge(not_migrated.lab, load.result)
     done("end_database_migration.yml")
     assert let_in(not_migrated) == (False, True)
     for_all_ends(not_migrated, "DELETE FROM notes WHERE body = 'one of many'")

@@ -17,6 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_follow import (
     databases_text,
     document,
     judge,
+    knows,
     metrics_text,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_state import Heard, NodeState, Promise
@@ -296,3 +297,120 @@ def test_a_configuration_is_read_also_one_of_a_later_version():
 def test_a_configuration_that_cannot_be_meant_says_what_is_wrong(changes, said):
     with pytest.raises(ValueError, match=said):
         config_from(as_json(**changes))
+
+
+BEFORE = tuple(Node(f"old{number}", f"192.0.2.4{number}", 5432, 5433) for number in (1, 2, 3))
+BOTH = CONFIG._replace(previous_nodes=BEFORE)
+UNKNOWN = Course()
+OLD_WELL = heard(primary("old1"), standby("old2", "old1"), standby("old3", "old1"))
+
+
+def ours(outside):
+    """All of this cluster, whose writer says that the data are there."""
+    return heard(primary("db1", outside=outside), standby("db2"), standby("db3"))
+
+
+def both(outside, old=OLD_WELL, before=UNKNOWN, at=0.0):
+    """Where clients are led while there are two clusters, both well for a while."""
+    told = {**ours(outside), **old}
+    return judge(judge(before, told, BOTH, at), told, BOTH, at + 10.0)
+
+
+def hosts(course):
+    return [line.split(" host=")[1].split()[0] for line in databases_text(course, BOTH).splitlines()[1:]]
+
+
+@pytest.mark.parametrize("outside", [None, "previous", "192.0.2.41:5432"])
+def test_the_cluster_before_this_one_serves_until_this_one_says_that_the_data_are_here(outside):
+    assert hosts(both(outside)) == ["192.0.2.41", "192.0.2.42"]
+    assert hosts(both("here")) == ["192.0.2.31", "192.0.2.32"]
+
+
+def test_without_a_cluster_before_it_this_one_serves_also_where_it_says_nothing():
+    assert hosts(judge(Course(), ours(None), CONFIG, 0.0)) == ["192.0.2.31", "192.0.2.32"]
+    assert hosts(judge(Course(), ours("here"), CONFIG, 0.0)) == ["192.0.2.31", "192.0.2.32"]
+
+
+def test_a_pooler_that_knows_no_cluster_before_this_one_leads_nowhere_when_the_data_are_there():
+    assert hosts(judge(Course(), ours("previous"), CONFIG, 0.0)) == [NOWHERE, NOWHERE]
+
+
+def test_a_failover_of_the_cluster_before_this_one_is_followed_while_it_serves():
+    course = both("previous")
+    moved = heard(other("old1"), primary("old2", timeline=2), standby("old3", "old2", timeline=2))
+    assert hosts(both("previous", moved, course, 20.0)) == ["192.0.2.42", "192.0.2.43"]
+    # And has clients wait meanwhile, whatever this cluster does.
+    lost = {**ours("previous"), **heard(other("old1"), standby("old2", None), standby("old3", None))}
+    course = judge(course, lost, BOTH, 11.0)
+    assert (course.served.held, course.held) == (True, False)
+    assert change_line(both("previous"), course).startswith("<4>clients of old1 wait")
+
+
+def test_a_cluster_that_does_not_serve_has_nobody_wait():
+    course = both("here")
+    lost = {**ours("here"), **heard(other("old1"), standby("old2", None), standby("old3", None))}
+    assert not judge(course, lost, BOTH, 11.0).served.held
+
+
+def test_what_was_said_last_holds_while_this_cluster_has_no_writer():
+    silent = {**heard(silent=("db1", "db2", "db3")), **OLD_WELL}
+    assert hosts(judge(both("here"), silent, BOTH, 20.0)) == ["192.0.2.31", "192.0.2.32"]
+    assert hosts(judge(both("previous"), silent, BOTH, 20.0)) == ["192.0.2.41", "192.0.2.42"]
+
+
+@pytest.mark.parametrize("outside", ["here", "previous"])
+def test_the_one_after_it_goes_on_with_both(outside):
+    course = both(outside)
+    again = course_from(json.dumps(document(course, {**ours(outside), **OLD_WELL}, None, 0.0)), BOTH)
+    assert hosts(again) == hosts(course)
+    assert again.previous.outside is None
+
+
+def test_a_cluster_that_becomes_the_previous_one_is_remembered():
+    alone = BOTH._replace(nodes=BEFORE, previous_nodes=())
+    told = heard(primary("old1", outside="here"), standby("old2", "old1"), standby("old3", "old1"))
+    text = json.dumps(document(judge(Course(), told, alone, 0.0), told, None, 0.0))
+    course = course_from(text, BOTH)
+    assert (course.writer, course.outside, course.previous.writer) == (None, None, "old1")
+    assert hosts(course) == ["192.0.2.41", "192.0.2.42"]
+
+
+def test_a_change_of_clusters_is_said():
+    line = change_line(both("previous"), both("here"))
+    assert line.startswith("<6>writes go to db1 (before: old1); reads go to one of db2, db3 (before: old2, old3): ")
+    assert change_line(both("here"), both("here")) == ""
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "known"),
+    [
+        (heard(silent=("db1", "db2", "db3")), heard(silent=("old1", "old2", "old3")), False),
+        (ours(None), OLD_WELL, True),
+        (heard(silent=("db1", "db2", "db3")), OLD_WELL, True),
+        (ours(None), heard(silent=("old1", "old2", "old3")), False),
+        (ours("here"), heard(silent=("old1", "old2", "old3")), True),
+    ],
+)
+def test_a_pooler_is_told_nothing_before_those_are_heard_whom_it_is_to_follow(here, there, known):
+    told = {**here, **there}
+    assert knows(judge(Course(), told, BOTH, 0.0), told, BOTH) is known
+
+
+def test_after_a_boot_this_cluster_is_waited_for_a_moment_since_the_one_before_it_may_have_handed_over():
+    just_begun = {**{name: Heard(None, 0.4) for name in ("db1", "db2", "db3")}, **OLD_WELL}
+    assert not knows(judge(Course(), just_begun, BOTH, 0.0), just_begun, BOTH)
+    # Whoever remembers need not.
+    assert knows(judge(both("previous"), just_begun, BOTH, 20.0), just_begun, BOTH)
+
+
+def test_metrics_are_of_the_cluster_that_serves():
+    names = [node.name for node in BOTH.all_nodes]
+    text = metrics_text(both("previous"), {**ours("previous"), **OLD_WELL}, None, Counters(), names)
+    assert 'escala_pg_follow_writer{node="old1"} 1\n' in text
+    assert 'escala_pg_follow_writer{node="db1"} 0\n' in text
+
+
+def test_two_clusters_have_nodes_of_other_names():
+    assert config_from(as_json(previous_nodes=[node._asdict() for node in BEFORE])) == BOTH
+    with pytest.raises(ValueError, match="two data nodes have the same name"):
+        config_from(as_json(previous_nodes=[node._asdict() for node in NODES]))

@@ -110,8 +110,9 @@ class Sql:
         self._tell(session, "no slot")
         self.slots.discard(session)
 
-    def write_state(self, session, state, *more):
-        self._tell(session, f"serves {state.serves if state else None}{''.join(f', limit {one[1]}' for one in more)}")
+    def write_state(self, session, state, outside, *more):
+        told = "".join(f", limit {one[1]}" for one in more)
+        self._tell(session, f"serves {state.serves if state else None}, clients {outside}{told}")
         self.state = state
         for one in more:
             self.limits[session] = one[1]
@@ -176,7 +177,7 @@ def test_the_cluster_takes_over_and_the_old_server_follows_it(world):
         "cluster sequences 7",
         "cluster slot",
         # Who serves, and who is let in, at once.
-        "cluster serves cluster, limit -1",
+        "cluster serves cluster, clients here, limit -1",
         "cluster follows nobody",
         "source no slot",
         "source follows 192.0.2.31,192.0.2.32",
@@ -193,7 +194,7 @@ def test_the_old_server_takes_over_again_with_the_limit_that_it_had(world):
         "source sequences 7",
         "source slot",
         # Nobody is let in by the old server before the poolers know.
-        "cluster serves source",
+        "cluster serves source, clients 192.0.2.71:5432",
         "source limit 50",
         "source follows nobody",
         "cluster no slot",
@@ -225,7 +226,7 @@ def test_a_step_before_the_decision_that_fails_lets_clients_in_again(world):
 
 def test_a_decision_of_which_nobody_knows_lets_nobody_in(world):
     sql = world(SERVED_BY_OLD)
-    sql.fails["serves cluster, limit -1"] = SessionError("connection", "the connection ended")
+    sql.fails["serves cluster, clients here, limit -1"] = SessionError("connection", "the connection ended")
     with pytest.raises(MigrationError, match="whether cluster serves now is not known, and nobody is let in by either"):
         switch(sql)
     assert sql.limits == {"source": 0, "cluster": 0}
@@ -314,10 +315,12 @@ def test_the_end_drops_the_copy_only_where_the_old_server_serves(world):
     sql = world(SERVED_BY_OLD)
     assert run.end(OPTIONS)
     assert "cluster DROP SCHEMA public CASCADE" in sql.did
-    assert sql.did[-1] == "cluster serves None, limit -1"
+    assert sql.did[-1] == "cluster serves None, clients None, limit -1"
     sql = world(SERVED_BY_CLUSTER)
     assert run.end(OPTIONS)
     assert not any("DROP SCHEMA" in one for one in sql.did)
+    # Or a pooler that knows of a cluster before this one would lead there from now on.
+    assert sql.did[-1] == "cluster serves None, clients here, limit -1"
     # It has nothing that is new.
     assert "source limit" not in " ".join(sql.did)
 
@@ -329,3 +332,32 @@ def test_an_old_server_that_is_gone_keeps_only_its_own_migration_from_ending(wor
     world(SERVED_BY_OLD, gone=["source"])
     with pytest.raises(MigrationError, match="old cannot be entered"):
         run.end(OPTIONS)
+
+
+def test_a_source_that_failed_over_has_lost_what_was_to_follow(world):
+    sql = world(SERVED_BY_OLD)
+    sql.slots.clear()
+    with pytest.raises(MigrationError, match="old has no replication slot of ours any more, as after a failover there"):
+        run.copied(OPTIONS, 1, 1, sql.time())
+
+
+def test_of_a_cluster_before_this_one_whichever_node_takes_writes_is_entered(monkeypatch):
+    options = OPTIONS._replace(source="the previous cluster", source_address="192.0.2.41,192.0.2.42")
+    assert options.to_source.endswith("target_session_attrs=read-write")
+    assert "host='192.0.2.41,192.0.2.42'" in options.to_source
+    assert "target_session_attrs" not in OPTIONS.to_source
+    asked = []
+
+    def session(info, limit_seconds):
+        asked.append((info.split("'")[1], limit_seconds))
+        if info.startswith("host='192.0.2.41'"):
+            raise run.SessionError("limit", "no answer within the limit")
+        return "a session"
+
+    monkeypatch.setattr(run, "Session", session)
+    assert run._first("the previous cluster", options.to_each_source) == "a session"
+    # One that has no power is not waited for as long as all of them.
+    assert asked == [("192.0.2.41", 5.0), ("192.0.2.42", 5.0)]
+    monkeypatch.setattr(run, "Session", lambda info, _limit: session("host='192.0.2.41'", 1.0))
+    with pytest.raises(EntryError, match="the previous cluster cannot be entered as escala_migration: no answer"):
+        run._first("the previous cluster", options.to_each_source)

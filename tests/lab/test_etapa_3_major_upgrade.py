@@ -1,0 +1,144 @@
+"""PostgreSQL's next major version on new hosts, under load: a rehearsal, the way there, the way back with what was written since, and failovers meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.database_migration import (
+    BACK,
+    SWITCH,
+    THERE,
+    change_places,
+    done,
+    judge,
+    let_in,
+    nothing_changes,
+    old_server,
+    on_the_old_server,
+    on_the_primary,
+    primary,
+    refused,
+    users,
+)
+from tests.lab.eventually import eventually
+from tests.lab.interrupted import chance, kill_at_a_task
+from tests.lab.postgres import Cluster
+from tests.lab.target import Target
+
+END = "end_database_migration.yml"
+VERSION = "SELECT current_setting('server_version_num')::int / 10000"
+KILLS = 3
+BACK_TASKS = 30
+
+pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("major_upgrade"), pytest.mark.soak_only]
+
+
+@pytest.fixture
+def not_upgraded(whole_cluster: Cluster, whole_platform: None) -> Iterator[Cluster]:
+    """The cluster before this one serves, and this one is empty; afterwards it is so again."""
+    assert int(on_the_old_server(whole_cluster.lab, VERSION)) < int(on_the_primary(whole_cluster, VERSION))
+    try:
+        yield whole_cluster
+    finally:
+        if let_in(whole_cluster) != (True, True):
+            if let_in(whole_cluster) != (True, False):
+                done(BACK)
+            done(END)
+        assert let_in(whole_cluster) == (True, True)
+
+
+@pytest.mark.soak(runs=3)
+def test_there_and_back_under_load(not_upgraded: Cluster, target: Target, output: Path) -> None:
+    with users(target, output) as load:
+        # The rehearsal: all is copied and compared, and nobody notices.
+        said = done(THERE)
+        assert "public.notes: " in said
+        nothing_changes(THERE)
+        assert let_in(not_upgraded) == (True, False)
+        for steps in ([THERE], [BACK], [THERE]):
+            change_places(not_upgraded, load, steps, output)
+            nothing_changes(*steps, *(SWITCH if steps == [THERE] else ()))
+    judge(not_upgraded.lab, load.result)
+    # What the old one is in the end: shut, and nobody goes there once all is ended.
+    done(BACK)
+
+
+def test_a_failover_of_the_cluster_that_still_serves_is_followed_and_the_copy_begun_again(
+    not_upgraded: Cluster, target: Target, output: Path
+) -> None:
+    lab = not_upgraded.lab
+    done(THERE)
+    before = old_server(lab)
+    with users(target, output) as load:
+        lab.verb("kill", before)
+        eventually("another node serves", lambda: old_server(lab) != before, within=60)
+        lab.verb("start", before)
+        assert "has no replication slot of ours any more, as after a failover there" in refused(THERE)
+        done(END)
+        done(THERE)
+        change_places(not_upgraded, load, [THERE], output)
+    print(load.result)
+    assert not load.result.lost
+
+
+def test_a_failover_of_the_cluster_that_serves_now_ends_the_way_back_and_nothing_else(
+    not_upgraded: Cluster, target: Target, output: Path
+) -> None:
+    lab = not_upgraded.lab
+    done(THERE)
+    with users(target, output) as load:
+        done(THERE, *SWITCH)
+        before = primary(not_upgraded)
+        # The cluster that follows may fail over as it likes.
+        older = old_server(lab)
+        lab.verb("kill", older)
+        eventually("another node of the one before is primary", lambda: old_server(lab) != older, within=60)
+        lab.verb("start", older)
+        change_places(not_upgraded, load, [BACK, THERE], output)
+        lab.verb("kill", before)
+        eventually("another node serves", lambda: primary(not_upgraded) != before, within=60)
+        lab.verb("start", before)
+    not_upgraded.wait_until_whole()
+    print(load.result)
+    assert not load.result.lost
+    assert "the previous cluster does not follow any more" in refused(BACK)
+    assert let_in(not_upgraded) == (False, True)
+    # By hand, since the story's end wants the one before to serve again.
+    done(END)
+    on_the_primary(not_upgraded, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    on_the_primary(not_upgraded, "ALTER DATABASE app RESET escala.outside")
+    on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
+
+
+def test_what_would_act_on_the_wrong_cluster_is_refused(not_upgraded: Cluster) -> None:
+    assert "Take out the one whose database is not to be carried" in refused(
+        THERE, "-e", "database_migration_source=legacy1"
+    )
+    for name in ("switchover.yml", "add_standby.yml", "remove_standby.yml", "upgrade_database.yml"):
+        assert "The application is served outside of the cluster, by the cluster before this one" in refused(name)
+    assert "a migration from" in refused("rotate_passwords.yml")
+    assert let_in(not_upgraded) == (True, True)
+
+
+@pytest.mark.soak(runs=1)
+def test_a_run_that_is_killed_anywhere_is_ended_by_the_next_one(
+    not_upgraded: Cluster, target: Target, output: Path
+) -> None:
+    by = chance()
+    with users(target, output) as load:
+        kill_at_a_task(THERE, by=by, output=output / "copy.log")
+        done(THERE)
+        for number in range(KILLS):
+            kill_at_a_task(THERE, *SWITCH, by=by, output=output / f"there-{number}.log")
+            assert let_in(not_upgraded).count(True) <= 1
+            done(THERE, *SWITCH)
+            assert let_in(not_upgraded) == (False, True)
+            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log", among=BACK_TASKS)
+            assert let_in(not_upgraded).count(True) <= 1
+            done(BACK)
+            assert let_in(not_upgraded) == (True, False)
+    print(load.result)
+    assert not load.result.lost
