@@ -16,7 +16,7 @@ import typing as t
 OUTSIDE = "escala.outside"
 STATE = "escala.migration"
 NAME = "escala_migration"
-# Beside an address, what the poolers are told: that the data have come to this cluster, which stays so, or that they are in the cluster before it.
+# What poolers that know of a cluster before this one are told instead: that the data have come here, which stays said, or that they are still there.
 HERE, PREVIOUS = "here", "previous"
 
 SOURCE, CLUSTER = "source", "cluster"
@@ -92,9 +92,8 @@ def _fixed(value: t.Any) -> t.Any:
 class State(t.NamedTuple):
     """What is remembered of a migration that has begun.
 
-    `address` has all nodes of a cluster before this one, separated by commas, or is that of one old server. `serves` is the end that serves the
-    application, `definitions` the digests of the tables when they were copied, `limit` the old server's connection limit before it was fenced the first
-    time.
+    `serves` is the end that serves the application, `definitions` the digests of the tables when they were copied, `limit` the old server's connection
+    limit before it was fenced the first time. `cluster`: the source is the cluster before this one, and `address` has all its nodes, separated by commas.
     """
 
     source: str
@@ -103,13 +102,14 @@ class State(t.NamedTuple):
     serves: str
     definitions: t.Mapping[str, str]
     limit: int = -1
+    cluster: bool = False
 
     @property
-    def outside(self) -> str:
-        """What the poolers are told of where the application is served."""
-        if self.serves != SOURCE:
-            return HERE
-        return PREVIOUS if "," in self.address else f"{self.address}:{self.port}"
+    def outside(self) -> t.Optional[str]:
+        """What the poolers are told of where the application is served; nothing where it is served here, and they know no other cluster."""
+        if self.cluster:
+            return PREVIOUS if self.serves == SOURCE else HERE
+        return f"{self.address}:{self.port}" if self.serves == SOURCE else None
 
 
 def state_text(state: State) -> str:

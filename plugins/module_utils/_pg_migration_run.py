@@ -57,6 +57,7 @@ class Options(t.NamedTuple):
     source: str
     source_address: str
     source_port: int
+    source_is_cluster: bool
     nodes: t.Tuple[str, ...]
     passfile: str
     ca_file: str
@@ -65,13 +66,13 @@ class Options(t.NamedTuple):
     @property
     def to_source(self) -> str:
         """How the old server is entered, or whichever node is the primary of a cluster before this one."""
-        return self._entry(self.source_address, self.source_port, writer="," in self.source_address)
+        return self._entry(self.source_address, self.source_port, writer=self.source_is_cluster)
 
     @property
     def to_each_source(self) -> t.List[str]:
         """The same node by node, for whoever may not wait for one that has no power."""
         addresses = self.source_address.split(",")
-        return [self._entry(address, self.source_port, writer=len(addresses) > 1) for address in addresses]
+        return [self._entry(address, self.source_port, writer=self.source_is_cluster) for address in addresses]
 
     @property
     def to_cluster(self) -> str:
@@ -208,6 +209,7 @@ def begin(options: Options, free_bytes: t.Mapping[str, int], pool_connections: i
                 SOURCE,
                 source.definitions,
                 source.connection_limit,
+                options.source_is_cluster,
             )
             # What a migration to another cluster has left, which is no more: where one serves, the old server is shut, and refused.
             sql.unsubscribe(ends.source)
@@ -493,7 +495,7 @@ def end(options: Options) -> bool:
         if state.serves == SOURCE:
             _drop_copy(cluster)
         # That the data are here stays said: a pooler that knows of the cluster before this one would lead there.
-        sql.write_state(cluster, None, HERE if state.serves == CLUSTER else None, sql.limit_statement(cluster, -1))
+        sql.write_state(cluster, None, HERE if state.outside == HERE else None, sql.limit_statement(cluster, -1))
     return True
 
 

@@ -39,6 +39,7 @@ MIGRATION_ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "source": {"type": "str", "required": True},
     "source_address": {"type": "str", "required": True},
     "source_port": {"type": "int", "default": 5432},
+    "source_is_cluster": {"type": "bool", "default": False},
     "nodes": {"type": "list", "elements": "str", "required": True},
     "database": {"type": "str", "default": "app"},
     "passfile": {"type": "path", "default": "/etc/escala/migration.pgpass"},

@@ -42,6 +42,13 @@ options:
     description: Its address, which its certificate has; or those of all nodes of the cluster before this one, separated by commas.
     type: str
     required: true
+  source_is_cluster:
+    description:
+      - Whether it is the cluster before this one, whichever of its nodes is the primary. The poolers know both clusters then, and are told by a setting of this
+        one's database, C(escala.outside), which of them has the data.
+    type: bool
+    default: false
+    version_added: "0.4.0"
   source_port:
     description: Its port.
     type: int

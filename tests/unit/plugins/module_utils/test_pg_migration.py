@@ -178,9 +178,14 @@ def test_an_old_server_that_was_opened_since_is_not_gone_back_to():
 def test_the_state_is_read_as_it_was_written_and_leads_the_poolers_only_while_the_old_server_serves():
     assert migration.state_from(migration.state_text(BEGUN)) == BEGUN
     assert migration.state_from(None) is None
-    assert (BEGUN.outside, BEGUN._replace(serves="cluster").outside) == ("192.0.2.71:5432", "here")
+    assert (BEGUN.outside, BEGUN._replace(serves="cluster").outside) == ("192.0.2.71:5432", None)
     # A cluster before this one has a writer that may be another tomorrow.
-    assert BEGUN._replace(address="192.0.2.71,192.0.2.72").outside == "previous"
+    upgrade = BEGUN._replace(address="192.0.2.71,192.0.2.72", cluster=True)
+    assert (upgrade.outside, upgrade._replace(serves="cluster").outside) == ("previous", "here")
+    # One that was begun by a version that knew no clusters before this one.
+    assert not migration.state_from(
+        '{"source":"old","address":"192.0.2.71","port":5432,"serves":"source","definitions":{}}'
+    ).cluster
     with pytest.raises(MigrationError, match="another version wrote it"):
         migration.state_from('{"source": "old"}')
     assert (migration.following_name(BEGUN), migration.following_name(BEGUN._replace(serves="cluster"))) == (

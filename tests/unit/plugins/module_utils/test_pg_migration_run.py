@@ -18,6 +18,7 @@ OPTIONS = run.Options(
     source="old",
     source_address="192.0.2.71",
     source_port=5432,
+    source_is_cluster=False,
     nodes=("192.0.2.31", "192.0.2.32"),
     passfile="/etc/escala/migration.pgpass",
     ca_file="/etc/ssl/escala/ca.pem",
@@ -177,7 +178,7 @@ def test_the_cluster_takes_over_and_the_old_server_follows_it(world):
         "cluster sequences 7",
         "cluster slot",
         # Who serves, and who is let in, at once.
-        "cluster serves cluster, clients here, limit -1",
+        "cluster serves cluster, clients None, limit -1",
         "cluster follows nobody",
         "source no slot",
         "source follows 192.0.2.31,192.0.2.32",
@@ -226,7 +227,7 @@ def test_a_step_before_the_decision_that_fails_lets_clients_in_again(world):
 
 def test_a_decision_of_which_nobody_knows_lets_nobody_in(world):
     sql = world(SERVED_BY_OLD)
-    sql.fails["serves cluster, clients here, limit -1"] = SessionError("connection", "the connection ended")
+    sql.fails["serves cluster, clients None, limit -1"] = SessionError("connection", "the connection ended")
     with pytest.raises(MigrationError, match="whether cluster serves now is not known, and nobody is let in by either"):
         switch(sql)
     assert sql.limits == {"source": 0, "cluster": 0}
@@ -319,8 +320,7 @@ def test_the_end_drops_the_copy_only_where_the_old_server_serves(world):
     sql = world(SERVED_BY_CLUSTER)
     assert run.end(OPTIONS)
     assert not any("DROP SCHEMA" in one for one in sql.did)
-    # Or a pooler that knows of a cluster before this one would lead there from now on.
-    assert sql.did[-1] == "cluster serves None, clients here, limit -1"
+    assert sql.did[-1] == "cluster serves None, clients None, limit -1"
     # It has nothing that is new.
     assert "source limit" not in " ".join(sql.did)
 
@@ -342,7 +342,9 @@ def test_a_source_that_failed_over_has_lost_what_was_to_follow(world):
 
 
 def test_of_a_cluster_before_this_one_whichever_node_takes_writes_is_entered(monkeypatch):
-    options = OPTIONS._replace(source="the previous cluster", source_address="192.0.2.41,192.0.2.42")
+    options = OPTIONS._replace(
+        source="the previous cluster", source_address="192.0.2.41,192.0.2.42", source_is_cluster=True
+    )
     assert options.to_source.endswith("target_session_attrs=read-write")
     assert "host='192.0.2.41,192.0.2.42'" in options.to_source
     assert "target_session_attrs" not in OPTIONS.to_source
@@ -361,3 +363,16 @@ def test_of_a_cluster_before_this_one_whichever_node_takes_writes_is_entered(mon
     monkeypatch.setattr(run, "Session", lambda info, _limit: session("host='192.0.2.41'", 1.0))
     with pytest.raises(EntryError, match="the previous cluster cannot be entered as escala_migration: no answer"):
         run._first("the previous cluster", options.to_each_source)
+
+
+def test_of_two_clusters_this_one_goes_on_saying_that_the_data_are_here(world):
+    upgrade = SERVED_BY_OLD._replace(cluster=True)
+    sql = world(upgrade)
+    switch(sql)
+    assert "cluster serves cluster, clients here, limit -1" in sql.did
+    # Or the poolers, which know the cluster before this one, would lead there from the end on.
+    run.end(OPTIONS)
+    assert sql.did[-1] == "cluster serves None, clients here, limit -1"
+    sql = world(upgrade)
+    run.end(OPTIONS)
+    assert sql.did[-1] == "cluster serves None, clients None, limit -1"
