@@ -143,6 +143,8 @@ def _judge(before: Course, all_heard: Heards, config: Config, nodes: t.Sequence[
     disputed = found.writer is None and len(_newest_claims(fresh)) > 1
     lost = "" if found.writer else _lost(before.writer, fresh)
     outside = heard[found.writer].state.outside if found.writer else before.outside  # type: ignore[union-attr]
+    if config.previous_nodes and not outside:
+        outside = _last_said(fresh)
     # Whoever is served elsewhere waits for nobody here.
     served = found.writer is not None or outside not in (None, HERE)
     held_since, spent = _hold(before, bool(disputed or lost), served, config.hold_seconds, now)
@@ -164,9 +166,15 @@ def knows(course: Course, heard: Heards, config: Config) -> bool:
     """Whether the course is better than what PgBouncer was told before: whom clients follow was heard, and who serves is known or cannot be asked."""
     ours = [heard[node.name] for node in config.nodes]
     following = ours if course.served is course else [heard[node.name] for node in config.previous_nodes]
-    told = course.outside is not None or any(one.state for one in ours)
+    told = course.outside is not None or any(one.state and one.state.role in ("primary", "standby") for one in ours)
     asked = told or all(one.age_seconds >= config.silent_seconds for one in ours)
     return asked and any(one.state for one in following)
+
+
+def _last_said(fresh: t.Mapping[str, NodeState]) -> t.Optional[str]:
+    """Where the data are by whoever is furthest, also where nobody is the writer: what the writer last said its standbys have too."""
+    serving = [state for state in fresh.values() if state.role in ("primary", "standby")]
+    return max(serving, key=lambda state: state.rank).outside if serving else None
 
 
 def _newest_claims(fresh: t.Mapping[str, NodeState]) -> t.List[str]:
@@ -318,10 +326,11 @@ def course_from(text: str, config: Config) -> Course:
 
 
 def _remembered(said: t.Mapping[str, t.Any], nodes: t.Sequence[Node]) -> Course:
-    writer, readers = said["last_writer"], tuple(said["readers"])
-    if not {node.name for node in nodes}.issuperset([*readers, *([writer] if writer else [])]):
-        return Course()
-    outside = said.get("outside")
+    writer, readers, outside = said["last_writer"], tuple(said["readers"]), said.get("outside")
+    names, known_then = {node.name for node in nodes}, {*readers, *([writer] if writer else [])}
+    if not known_then <= names:
+        # One of them has left; where the data are holds all the same, unless it is another cluster's.
+        return Course(outside=outside if known_then & names else None)
     return Course(writer=writer, readers=readers, disputed=bool(writer and not said.get("writer")), outside=outside)
 
 

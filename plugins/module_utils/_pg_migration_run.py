@@ -158,7 +158,9 @@ def _tried(info: str, limit_seconds: float) -> t.Union[Session, SessionError]:
 def state_of(options: Options, cluster: Session) -> t.Optional[State]:
     """What is remembered; raises MigrationError for a migration from another server."""
     state = sql.read_state(cluster)
-    if state and (state.address, state.port) != (options.source_address, options.source_port):
+    # A node of the cluster before this one may be gone by now.
+    same = state and set(state.address.split(",")) & set(options.source_address.split(","))
+    if state and (not same or state.port != options.source_port):
         raise MigrationError(
             f"a migration from {state.source} ({state.address}:{state.port}) is under way, and this one would be from {options.source}: end that first"
         )
@@ -494,8 +496,10 @@ def end(options: Options) -> bool:
                 sql.unpublish(session)
         if state.serves == SOURCE:
             _drop_copy(cluster)
-        # That the data are here stays said: a pooler that knows of the cluster before this one would lead there.
-        sql.write_state(cluster, None, HERE if state.outside == HERE else None, sql.limit_statement(cluster, -1))
+        # Where the cluster before this one goes on, this one has no data and lets nobody in. Where this one does, the poolers hear it for good.
+        left = state.cluster and state.serves == SOURCE
+        here = HERE if state.outside == HERE else None
+        sql.write_state(cluster, None, here, sql.limit_statement(cluster, 0 if left else -1))
     return True
 
 

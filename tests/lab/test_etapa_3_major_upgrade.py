@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from lab.paths import INVENTORY
 from tests.lab.database_migration import (
     BACK,
     SWITCH,
@@ -19,16 +25,19 @@ from tests.lab.database_migration import (
     old_server,
     on_the_old_server,
     on_the_primary,
+    on_the_primary_itself,
     primary,
     refused,
     users,
 )
 from tests.lab.eventually import eventually
+from tests.lab.handle import Lab
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.postgres import Cluster
+from tests.lab.postgres import Cluster, keep_logs
 from tests.lab.target import Target
 
 END = "end_database_migration.yml"
+GROUPS = "previous_postgres_servers", "postgres_servers"
 VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 KILLS = 3
 BACK_TASKS = 30
@@ -36,18 +45,63 @@ BACK_TASKS = 30
 pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("major_upgrade"), pytest.mark.soak_only]
 
 
-@pytest.fixture
-def not_upgraded(whole_cluster: Cluster, whole_platform: None) -> Iterator[Cluster]:
-    """The cluster before this one serves, and this one is empty; afterwards it is so again."""
-    assert int(on_the_old_server(whole_cluster.lab, VERSION)) < int(on_the_primary(whole_cluster, VERSION))
+def both_are_whole(lab: Lab) -> bool:
+    """By what the guards say: the database lets nobody in on one side or the other."""
+    states = [guard_says(lab, node) for group in GROUPS for node in lab.group(group)]
+    return all(
+        sum(said.get("role") == "primary" for said in one) == 1
+        and sum(bool(said.get("streaming")) for said in one) == 2
+        for one in (states[:3], states[3:])
+    )
+
+
+def guard_says(lab: Lab, node: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(lab.on(node, "escala-pg-guard status --json", check=False) or "{}")
+    return said
+
+
+def leads_to(lab: Lab, host: str) -> str | None:
+    """The node to which the pooler of a host sends writes."""
+    said = json.loads(lab.on(host, "cat /run/escala-pg-follow/state.json", check=False) or "{}")
+    course = said.get("previous") if said.get("outside") != "here" and said.get("previous") else said
+    found: str | None = course.get("writer")
+    return found
+
+
+@contextlib.contextmanager
+def the_one_before_is_all() -> Iterator[None]:
+    """An inventory that forgets this cluster, as if the upgrade had not been."""
+    path = INVENTORY / "hosts.yml"
+    text = path.read_text()
+    inventory = yaml.safe_load(text)
+    children = inventory["all"]["children"]
+    children["postgres_servers"] = children.pop("previous_postgres_servers")
+    path.write_text(json.dumps(inventory))
     try:
-        yield whole_cluster
+        yield
     finally:
-        if let_in(whole_cluster) != (True, True):
-            if let_in(whole_cluster) != (True, False):
-                done(BACK)
-            done(END)
-        assert let_in(whole_cluster) == (True, True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def not_upgraded(
+    request: pytest.FixtureRequest, cluster: Cluster, whole_platform: None, output: Path
+) -> Iterator[Cluster]:
+    """The cluster before this one serves, and this one is empty and shut; afterwards it is so again. Keeps all logs when the story failed."""
+    begun, failed_before = time.time(), request.session.testsfailed
+    cluster.heal()
+    eventually("both clusters are whole", lambda: both_are_whole(cluster.lab), within=60)
+    assert int(on_the_old_server(cluster.lab, VERSION)) < int(on_the_primary(cluster, VERSION))
+    assert let_in(cluster) == (True, False)
+    try:
+        yield cluster
+    finally:
+        if request.session.testsfailed > failed_before:
+            keep_logs(cluster, output, begun)
+        cluster.heal()
+        if let_in(cluster) != (True, False):
+            done(BACK)
+        done(END)
 
 
 @pytest.mark.soak(runs=3)
@@ -62,8 +116,6 @@ def test_there_and_back_under_load(not_upgraded: Cluster, target: Target, output
             change_places(not_upgraded, load, steps, output)
             nothing_changes(*steps, *(SWITCH if steps == [THERE] else ()))
     judge(not_upgraded.lab, load.result)
-    # What the old one is in the end: shut, and nobody goes there once all is ended.
-    done(BACK)
 
 
 def test_a_failover_of_the_cluster_that_still_serves_is_followed_and_the_copy_begun_again(
@@ -106,10 +158,20 @@ def test_a_failover_of_the_cluster_that_serves_now_ends_the_way_back_and_nothing
     assert not load.result.lost
     assert "the previous cluster does not follow any more" in refused(BACK)
     assert let_in(not_upgraded) == (False, True)
-    # By hand, since the story's end wants the one before to serve again.
     done(END)
+    # Whoever has no memory, as after a boot, is led there too, and the one before may be gone by then.
+    host = next(iter(not_upgraded.pools))
+    lab.on(
+        host, "systemctl stop escala-pg-follow; rm /run/escala-pg-follow/state.json; systemctl start escala-pg-follow"
+    )
+    eventually("it leads to this cluster", lambda: leads_to(lab, host) == primary(not_upgraded), within=30)
+    with the_one_before_is_all():
+        assert "would be led to a cluster that has not their data" in refused("etapa_3_postgresql.yml")
+    # By hand, since the next story wants the one before to serve again.
+    on_the_primary_itself(
+        not_upgraded, "ALTER DATABASE app RESET escala.outside", "ALTER DATABASE app CONNECTION LIMIT 0"
+    )
     on_the_primary(not_upgraded, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
-    on_the_primary(not_upgraded, "ALTER DATABASE app RESET escala.outside")
     on_the_old_server(lab, "ALTER DATABASE app CONNECTION LIMIT -1", "postgres")
 
 
@@ -120,7 +182,7 @@ def test_what_would_act_on_the_wrong_cluster_is_refused(not_upgraded: Cluster) -
     for name in ("switchover.yml", "add_standby.yml", "remove_standby.yml", "upgrade_database.yml"):
         assert "The application is served outside of the cluster, by the cluster before this one" in refused(name)
     assert "a migration from" in refused("rotate_passwords.yml")
-    assert let_in(not_upgraded) == (True, True)
+    assert let_in(not_upgraded) == (True, False)
 
 
 @pytest.mark.soak(runs=1)

@@ -1,5 +1,7 @@
 """The servers of the share: one port, and nobody who is not named in the export."""
 
+import testinfra
+
 testinfra_hosts = ["ansible://storage_servers"]
 
 
@@ -15,13 +17,10 @@ def test_the_export_is_for_the_application_hosts_only(host):
         for line in host.file("/etc/exports.d/escala.exports").content_string.splitlines()
         if line.startswith("/")
     }
-    addresses = {
-        host.ansible.get_variables()["hostvars"][name]["ansible_host"]
-        for name in host.ansible.get_variables()["groups"]["app_servers"]
-    }
-    assert clients == addresses
+    mounting = testinfra.get_hosts(["ansible://app_servers"], ansible_inventory=host.backend.ansible_inventory)
+    assert clients == {one.ansible.get_variables()["ansible_host"] for one in mounting}
 
 
 def test_the_key_of_its_tls_is_root_s_alone(host):
-    for file in host.check_output("find /etc/ssl/escala /etc/escala -name '*.key' -o -name '*.key.pem'").split():
+    for file in host.check_output("find /etc/ssl/escala -name '*.key' -o -name '*.key.pem'").split():
         assert (host.file(file).user, host.file(file).mode & 0o077) == ("root", 0)

@@ -403,6 +403,34 @@ def test_after_a_boot_this_cluster_is_waited_for_a_moment_since_the_one_before_i
     assert knows(judge(both("previous"), just_begun, BOTH, 20.0), just_begun, BOTH)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        heard(standby("db2", outside="here"), silent=("db1", "db3")),
+        # Nobody confirms that it is the writer yet.
+        heard(primary("db1", outside="here"), silent=("db2", "db3")),
+        heard(standby("db2", outside="here", timeline=2), standby("db3", outside="previous"), silent=("db1",)),
+    ],
+)
+def test_after_a_boot_whoever_is_furthest_says_where_the_data_are(told):
+    told = {**told, **OLD_WELL}
+    course = judge(Course(), told, BOTH, 0.0)
+    assert course.served is course
+    assert knows(course, told, BOTH)
+
+
+def test_a_node_that_has_no_server_as_yet_says_nothing_of_where_the_data_are():
+    told = {**heard(other("db1", "starting")), **{name: Heard(None, 0.4) for name in ("db2", "db3")}, **OLD_WELL}
+    assert not knows(judge(Course(), told, BOTH, 0.0), told, BOTH)
+
+
+def test_a_reader_that_has_left_takes_nothing_else_with_it():
+    course = both("here")
+    text = json.dumps(document(course, {**ours("here"), **OLD_WELL}, None, 0.0))
+    smaller = BOTH._replace(nodes=NODES[:2])
+    assert (course_from(text, smaller).outside, course_from(text, smaller).writer) == ("here", None)
+
+
 def test_metrics_are_of_the_cluster_that_serves():
     names = [node.name for node in BOTH.all_nodes]
     text = metrics_text(both("previous"), {**ours("previous"), **OLD_WELL}, None, Counters(), names)

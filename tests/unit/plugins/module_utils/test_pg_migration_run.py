@@ -375,4 +375,12 @@ def test_of_two_clusters_this_one_goes_on_saying_that_the_data_are_here(world):
     assert sql.did[-1] == "cluster serves None, clients here, limit -1"
     sql = world(upgrade)
     run.end(OPTIONS)
-    assert sql.did[-1] == "cluster serves None, clients None, limit -1"
+    # It has no data then, and nobody is to write there.
+    assert sql.did[-1] == "cluster serves None, clients None, limit 0"
+
+
+def test_a_node_of_the_cluster_before_this_one_may_be_gone_by_now(world):
+    world(SERVED_BY_OLD._replace(cluster=True, address="192.0.2.71,192.0.2.72,192.0.2.73"))
+    assert run.seen(OPTIONS._replace(source_address="192.0.2.72,192.0.2.73")).serves == "source"
+    with pytest.raises(MigrationError, match="is under way, and this one would be from old: end that first"):
+        run.seen(OPTIONS._replace(source_address="192.0.2.81,192.0.2.82"))
