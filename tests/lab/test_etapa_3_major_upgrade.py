@@ -162,7 +162,7 @@ def test_a_failover_of_the_cluster_that_serves_now_ends_the_way_back_and_nothing
     # Whoever has no memory, as after a boot, is led there too, and the one before may be gone by then.
     host = next(iter(not_upgraded.pools))
     lab.on(
-        host, "systemctl stop escala-pg-follow; rm /run/escala-pg-follow/state.json; systemctl start escala-pg-follow"
+        host, "systemctl stop escala-pg-follow; rm -f /run/escala-pg-follow/state.json; systemctl start escala-pg-follow"
     )
     eventually("it leads to this cluster", lambda: leads_to(lab, host) == primary(not_upgraded), within=30)
     with the_one_before_is_all():
