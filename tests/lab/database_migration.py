@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 from tests.lab.eventually import widened
 from tests.lab.handle import Lab, playbook
+from tests.lab.interrupted import kill_at_a_task
 from tests.lab.load import BESIDE_A_RUN, Load, Result, UsersLoad, running_load
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster
@@ -22,6 +24,8 @@ WRITES_PER_SECOND = 20
 # The old server's own application is there, and would be shut out.
 SWITCH = ("-e", "migrate_database_switch=true", "-e", "migrate_database_clients_may_end=true")
 THERE, BACK = "migrate_database.yml", "rollback_database.yml"
+# Of the way back, of which a check names one more.
+BACK_TASKS = 30
 
 
 def old_server(lab: Lab) -> str:
@@ -137,3 +141,16 @@ def judge(lab: Lab, result: Result) -> None:
     record(f"{name}_lost", len(result.lost), "writes", 0, what=f"{what}: acknowledged writes lost", of=MANAGER)
     assert result.refused_writes == 0
     result.assert_unharmed()
+
+
+def killed_there_and_back(cluster: Cluster, times: int, by: Random, output: Path) -> None:
+    """Each run killed at a task of chance, and the next one brings it to its end: never do both let the application in."""
+    for number in range(times):
+        kill_at_a_task(THERE, *SWITCH, by=by, output=output / f"there-{number}.log")
+        assert let_in(cluster).count(True) <= 1
+        done(THERE, *SWITCH)
+        assert let_in(cluster) == (False, True)
+        kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log", among=BACK_TASKS)
+        assert let_in(cluster).count(True) <= 1
+        done(BACK)
+        assert let_in(cluster) == (True, False)

@@ -20,6 +20,7 @@ from tests.lab.database_migration import (
     change_places,
     done,
     judge,
+    killed_there_and_back,
     let_in,
     nothing_changes,
     old_server,
@@ -40,7 +41,6 @@ END = "end_database_migration.yml"
 GROUPS = "previous_postgres_servers", "postgres_servers"
 VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 KILLS = 3
-BACK_TASKS = 30
 
 pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("major_upgrade"), pytest.mark.soak_only]
 
@@ -162,7 +162,8 @@ def test_a_failover_of_the_cluster_that_serves_now_ends_the_way_back_and_nothing
     # Whoever has no memory, as after a boot, is led there too, and the one before may be gone by then.
     host = next(iter(not_upgraded.pools))
     lab.on(
-        host, "systemctl stop escala-pg-follow; rm -f /run/escala-pg-follow/state.json; systemctl start escala-pg-follow"
+        host,
+        "systemctl stop escala-pg-follow; rm -f /run/escala-pg-follow/state.json; systemctl start escala-pg-follow",
     )
     eventually("it leads to this cluster", lambda: leads_to(lab, host) == primary(not_upgraded), within=30)
     with the_one_before_is_all():
@@ -193,14 +194,6 @@ def test_a_run_that_is_killed_anywhere_is_ended_by_the_next_one(
     with users(target, output) as load:
         kill_at_a_task(THERE, by=by, output=output / "copy.log")
         done(THERE)
-        for number in range(KILLS):
-            kill_at_a_task(THERE, *SWITCH, by=by, output=output / f"there-{number}.log")
-            assert let_in(not_upgraded).count(True) <= 1
-            done(THERE, *SWITCH)
-            assert let_in(not_upgraded) == (False, True)
-            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log", among=BACK_TASKS)
-            assert let_in(not_upgraded).count(True) <= 1
-            done(BACK)
-            assert let_in(not_upgraded) == (True, False)
+        killed_there_and_back(not_upgraded, KILLS, by, output)
     print(load.result)
     assert not load.result.lost

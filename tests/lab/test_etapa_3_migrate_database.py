@@ -18,6 +18,7 @@ from tests.lab.database_migration import (
     done,
     for_all_ends,
     judge,
+    killed_there_and_back,
     let_in,
     nothing_changes,
     old_server,
@@ -36,8 +37,6 @@ from tests.lab.target import Target
 
 # So often each way, and each time at another task.
 KILLS = 5
-# Of the way back, of which a check names one more.
-BACK_TASKS = 30
 MORE_NOTES = """INSERT INTO notes SELECT gen_random_uuid(), tenant_id, title, 'one of many', NULL, created_by, created_at, updated_at
 FROM (SELECT * FROM notes LIMIT 100) AS n CROSS JOIN generate_series(1, 2000)"""
 
@@ -283,15 +282,7 @@ def test_a_run_that_is_killed_anywhere_is_ended_by_the_next_one(
         kill_at_a_task(THERE, by=by, output=output / "copy.log")
         done(THERE)
         application_uses_the_poolers(True)
-        for number in range(KILLS):
-            kill_at_a_task(THERE, *SWITCH, by=by, output=output / f"there-{number}.log")
-            assert let_in(not_migrated).count(True) <= 1
-            done(THERE, *SWITCH)
-            assert let_in(not_migrated) == (False, True)
-            kill_at_a_task(BACK, by=by, output=output / f"back-{number}.log", among=BACK_TASKS)
-            assert let_in(not_migrated).count(True) <= 1
-            done(BACK)
-            assert let_in(not_migrated) == (True, False)
+        killed_there_and_back(not_migrated, KILLS, by, output)
         done(THERE, *SWITCH)
     print(load.result)
     assert not load.result.lost
