@@ -92,7 +92,7 @@ def test_an_authority_finds_its_challenge_without_tls(host, edge):
 
 def test_the_key_is_readable_by_root_only(host):
     key = host.file("/etc/ssl/escala/edge.key")
-    assert (key.user, key.group, key.mode) == ("root", "root", 0o640)
+    assert (key.user, key.group, key.mode) == ("root", "root", 0o600)
 
 
 def test_the_certificate_is_signed_by_the_platform_s_authority_for_the_name(host, edge):
