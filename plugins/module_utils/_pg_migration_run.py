@@ -243,7 +243,9 @@ def _copy_schema(options: Options, ends: Both, source: End) -> None:
         sql.told(ends.cluster, "CREATE EXTENSION IF NOT EXISTS %I", extension)
     with tempfile.TemporaryDirectory(prefix="escala-migration-") as folder:
         dump, kept = os.path.join(folder, "schema"), os.path.join(folder, "kept")
-        what = ["--schema-only", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions"]
+        # What is the platform's own in the cluster before this one is here already.
+        ours = "--exclude-schema=escala_*"
+        what = ["--schema-only", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions", ours]
         _run(options, "pg_dump", "--format=custom", *what, f"--file={dump}", f"--dbname={options.to_source}")
         listed = _run(options, "pg_restore", "--list", dump)
         with open(kept, "w", encoding="utf-8") as file:
