@@ -29,10 +29,12 @@ BACK_TASKS = 30
 
 
 def old_server(lab: Lab) -> str:
-    """The customer's one server, where the topology has it the older one for the database alone, or the primary of the cluster before this one."""
+    """The customer's one server, where the topology has it the older one for the database alone, or the primary of the cluster before this one, if there is
+    one just now.
+    """
     nodes = lab.group("previous_postgres_servers")
     if nodes:
-        return next(node for node in nodes if _is_primary(lab, node))
+        return next((node for node in nodes if _is_primary(lab, node)), "")
     return (lab.group("old_database_servers") or lab.group("legacy_servers"))[0]
 
 
@@ -64,8 +66,10 @@ def on_the_primary_itself(cluster: Cluster, *statements: str) -> None:
 
 
 def primary(cluster: Cluster) -> str:
-    """By what the guards say: the database itself lets nobody in whom the stories ask by."""
-    return next(node for node, said in cluster.guards().items() if json.loads(said)["role"] == "primary")
+    """Whoever is it just now, by what the guards say: the database itself lets nobody in whom the stories ask by."""
+    return next(
+        (node for node, said in cluster.guards().items() if json.loads(said or "{}").get("role") == "primary"), ""
+    )
 
 
 def on_the_primary(cluster: Cluster, statement: str) -> str:
