@@ -143,7 +143,7 @@ def judge(lab: Lab, result: Result) -> None:
     what = f"the database to the cluster{' of a newer version' if _upgraded(lab) else ''} or back, under load"
     record(f"{name}_failed", len(result.failures), "requests", 0, what=f"{what}: requests that failed", of=MANAGER)
     record(f"{name}_lost", len(result.lost), "writes", 0, what=f"{what}: acknowledged writes lost", of=MANAGER)
-    assert result.refused_writes == 0
+    assert not result.refused
     result.assert_unharmed()
 
 

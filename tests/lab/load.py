@@ -59,9 +59,14 @@ class Result:
     acknowledged: list[str] = field(default_factory=list)
     # When each of them was, by the monotonic clock.
     acknowledged_at: list[float] = field(default_factory=list)
-    refused_writes: int = 0
+    # Each write that got no 201, and what it got.
+    refused: list[str] = field(default_factory=list)
     broken: int = 0
     lost: list[str] = field(default_factory=list)
+
+    @property
+    def refused_writes(self) -> int:
+        return len(self.refused)
 
     def quantile(self, share: float) -> float:
         """The time within which this share of the answered requests was answered, counted from when each was due."""
@@ -243,9 +248,9 @@ class Load:
                         self.result.acknowledged.append((await answer.json())["id"])
                         self.result.acknowledged_at.append(time.monotonic())
                     else:
-                        self.result.refused_writes += 1
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                self.result.refused_writes += 1
+                        self.result.refused.append(f"status {answer.status}")
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                self.result.refused.append(f"{type(error).__name__}: {error}")
 
     async def _check_ledger(self, session: aiohttp.ClientSession) -> None:
         for note in self.result.acknowledged:

@@ -119,7 +119,7 @@ def change(
     record(f"{name}_failed", len(users.result.failures), "requests", 0, what=f"{what}, under load: failed", of=MANAGER)
     found = cluster.judge(measurement, output, what, since)
     found.hold(name, what, limit=STALL_SECONDS, figure="stall")
-    assert users.result.refused_writes == 0
+    assert not users.result.refused
     users.result.assert_unharmed()
 
 
