@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.lab.eventually import widened
 from tests.lab.handle import Lab, playbook
@@ -34,13 +35,14 @@ def old_server(lab: Lab) -> str:
     """
     nodes = lab.group("previous_postgres_servers")
     if nodes:
-        return next((node for node in nodes if _is_primary(lab, node)), "")
+        return next((node for node in nodes if guard_says(lab, node).get("role") == "primary"), "")
     return (lab.group("old_database_servers") or lab.group("legacy_servers"))[0]
 
 
-def _is_primary(lab: Lab, node: str) -> bool:
-    said = lab.on(node, "escala-pg-guard status --json", check=False)
-    return bool(said) and json.loads(said)["role"] == "primary"
+def guard_says(lab: Lab, node: str) -> dict[str, Any]:
+    """Nothing where no guard answers. Unlike the database it can be asked of either cluster, whoever serves."""
+    said: dict[str, Any] = json.loads(lab.on(node, "escala-pg-guard status --json", check=False) or "{}")
+    return said
 
 
 def _upgraded(lab: Lab) -> bool:

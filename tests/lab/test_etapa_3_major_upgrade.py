@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +18,7 @@ from tests.lab.database_migration import (
     THERE,
     change_places,
     done,
+    guard_says,
     judge,
     killed_there_and_back,
     let_in,
@@ -53,11 +53,6 @@ def both_are_whole(lab: Lab) -> bool:
         and sum(bool(said.get("streaming")) for said in one) == 2
         for one in (states[:3], states[3:])
     )
-
-
-def guard_says(lab: Lab, node: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(lab.on(node, "escala-pg-guard status --json", check=False) or "{}")
-    return said
 
 
 def leads_to(lab: Lab, host: str) -> str | None:
