@@ -13,6 +13,9 @@ import ipaddress
 import os
 import typing as t
 
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import children
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
+
 FAULTS = {
     "postmaster_killed": "kill -9 of the postmaster",
     "host_power_off": "the host powered off",
@@ -44,11 +47,15 @@ class Order(t.NamedTuple):
 
 
 class Host(t.NamedTuple):
-    """What was found of the host: the unit's control group as a folder, whether it is a container, and whether its kernel takes sysrq orders."""
+    """What was found of the host: the unit's control group as a folder, whether it is a container, and whether its kernel takes sysrq orders.
+
+    `processes` are the server's, its postmaster first, where it runs in another program's unit and the unit says nothing of it.
+    """
 
     unit_folder: str
     container: bool
     sysrq: bool
+    processes: t.Optional[t.Tuple[int, ...]] = None
 
 
 def plan(order: Order, host: Host) -> t.List[Command]:
@@ -60,8 +67,13 @@ def plan(order: Order, host: Host) -> t.List[Command]:
     return _PLANS[order.fault](order, host)
 
 
-def _signal(name: str, unit: str, whom: str) -> t.List[str]:
-    return ["systemctl", "kill", f"--signal={name}", f"--kill-whom={whom}", unit]
+def _signal(name: str, order: Order, host: Host, whom: str) -> t.List[str]:
+    if host.processes is None:
+        return ["systemctl", "kill", f"--signal={name}", f"--kill-whom={whom}", order.unit]
+    if not host.processes:
+        raise ValueError("PostgreSQL does not run here, so there is nothing to break")
+    # The first is the postmaster, without which no other comes to be.
+    return ["kill", f"-{name}", *map(str, host.processes if whom == "all" else host.processes[:1])]
 
 
 def _later(seconds: int, command: t.Sequence[str]) -> Command:
@@ -79,20 +91,24 @@ def _later(seconds: int, command: t.Sequence[str]) -> Command:
     )
 
 
-def _postmaster_killed(order: Order, _host: Host) -> t.List[Command]:
-    return [Command(_signal("KILL", order.unit, "main"))]
+def _postmaster_killed(order: Order, host: Host) -> t.List[Command]:
+    return [Command(_signal("KILL", order, host, "main"))]
 
 
-def _standby_down(order: Order, _host: Host) -> t.List[Command]:
-    return [Command(_signal("KILL", order.unit, "all"))]
+def _standby_down(order: Order, host: Host) -> t.List[Command]:
+    return [Command(_signal("KILL", order, host, "all"))]
 
 
-def _postmaster_stopped(order: Order, _host: Host) -> t.List[Command]:
-    resume = _signal("CONT", order.unit, "main")
-    return [_later(order.seconds, resume), Command(_signal("STOP", order.unit, "main"))]
+def _postmaster_stopped(order: Order, host: Host) -> t.List[Command]:
+    return [_later(order.seconds, _signal("CONT", order, host, "main")), Command(_signal("STOP", order, host, "main"))]
 
 
 def _frozen(order: Order, host: Host) -> t.List[Command]:
+    if host.processes is not None:
+        return [
+            _later(order.seconds, _signal("CONT", order, host, "all")),
+            Command(_signal("STOP", order, host, "all")),
+        ]
     switch = os.path.join(host.unit_folder, "cgroup.freeze")
     if not host.unit_folder:
         raise ValueError(f"{order.unit} does not run here, so there is nothing to freeze")
@@ -145,12 +161,18 @@ _PLANS: t.Dict[str, t.Callable[[Order, Host], t.List[Command]]] = {
 }
 
 
-def look(shown_group: str, container: bool, root: str = "/") -> Host:
-    """The host as it is, given the unit's ControlGroup as systemd shows it."""
+def look(shown_group: str, container: bool, root: str = "/", data_directory: str = "") -> Host:
+    """The host as it is, given the unit's ControlGroup as systemd shows it, or the data directory of a server in another program's unit."""
     group = shown_group.strip().lstrip("/")
     folder = os.path.join(root, "sys/fs/cgroup", group) if group else ""
     trigger = os.path.join(root, "proc/sysrq-trigger")
-    return Host(folder if folder and os.path.isdir(folder) else "", container, os.access(trigger, os.W_OK))
+    processes = _processes(data_directory) if data_directory else None
+    return Host(folder if folder and os.path.isdir(folder) else "", container, os.access(trigger, os.W_OK), processes)
+
+
+def _processes(data_directory: str) -> t.Tuple[int, ...]:
+    postmaster = DataDirectory(data_directory).postmaster()
+    return () if postmaster is None else (postmaster, *children(postmaster))
 
 
 def controller(environments: t.Iterable[bytes]) -> t.List[str]:

@@ -35,6 +35,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_server import 
     ask_daemon,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_verbs import Verbs
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_watch import Watch, WatchVerbs
 
 _BAD_CONFIGURATION = 78
 _COMMAND_SECONDS = 60.0
@@ -53,6 +54,9 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     if options.verb == "run":
         return run(config)
     if options.verb == "gate":
+        if config.port_of_patroni:
+            sys.stderr.write("<3>Patroni starts PostgreSQL here, and nobody else: systemctl start patroni\n")
+            return 1
         return pass_gate(config, MEMORY_DIRECTORY)
     return _ask(options)
 
@@ -71,13 +75,12 @@ def run(config: Config) -> int:
         signal.signal(number, lambda _number, _frame: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
     try:
-        guard = Guard(config, MEMORY_DIRECTORY)
+        guard, verbs = _parts(config)
     except ValueError as damaged:
         sys.stderr.write(
             f"<3>What this guard promised cannot be read, so it must not vote ({MEMORY_DIRECTORY}): {damaged}\n"
         )
         return _BAD_CONFIGURATION
-    verbs = Verbs(guard)
     doors = Doors(
         state=guard.node.document, metrics=lambda: exposition(guard.node.me()), vote=verbs.vote, command=verbs.command
     )
@@ -97,6 +100,15 @@ def run(config: Config) -> int:
     # Threads may wait for a server that hangs; nothing that they hold needs an end in order.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _parts(config: Config) -> t.Tuple[t.Union[Guard, Watch], t.Union[Verbs, WatchVerbs]]:
+    """Who goes round, and who answers: a guard that decides, or one that watches what Patroni does."""
+    if config.port_of_patroni:
+        watch = Watch(config, MEMORY_DIRECTORY)
+        return watch, WatchVerbs(watch)
+    guard = Guard(config, MEMORY_DIRECTORY)
+    return guard, Verbs(guard)
 
 
 def end_children(parent: int) -> None:

@@ -65,6 +65,8 @@ class Config(t.NamedTuple):
     catalogue_database: t.Optional[str]
     # Of others than standbys, such as what receives WAL for an archive: a new primary has them before anybody asks.
     extra_slots: t.Sequence[str] = ()
+    # Where this node's Patroni listens, which decides then, and the guard only says what it sees; None where the guard decides.
+    port_of_patroni: t.Optional[int] = None
 
     @property
     def addresses(self) -> t.Dict[str, str]:

@@ -17,7 +17,13 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import D
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Observer
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import Memory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Server
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_view import Peers, Situation, describe, significant
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_view import (
+    Peers,
+    Situation,
+    describe,
+    describe_watched,
+    significant,
+)
 
 ERROR, WARNING, INFO = "<3>", "<4>", "<6>"
 
@@ -85,7 +91,10 @@ class Node:
                 handing_over_to=self.handing_over_to,
                 reason=self.reason,
             )
-            state = describe(self.config.node, look, self.memory, situation, sees)
+            if self.config.port_of_patroni:
+                state = describe_watched(look, self.config, situation, sees)
+            else:
+                state = describe(self.config.node, look, self.memory, situation, sees)
         now = time.monotonic()
         if state.role != self._role:
             self._role, self._role_since = state.role, now

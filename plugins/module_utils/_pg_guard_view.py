@@ -15,6 +15,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import 
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import Look
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import Memory
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Peer
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import PATRONI
+from ansible_collections.escala.ha.plugins.module_utils._pg_wal import Rank
 
 _HOST = re.compile(r"(?:^|\s)host='?([^'\s]+)")
 
@@ -71,32 +73,59 @@ def describe(
     node: str, look: Look, memory: Memory, situation: Situation, sees: t.Mapping[str, t.Optional[float]]
 ) -> NodeState:
     """The state of a data node, as its guard publishes it."""
-    role = role_of(look, situation)
-    status, rank = look.status, look.rank
+    rank = look.rank
     elected = elected_here(node, look, memory)
-    streams_from = upstream_in(status.conninfo) if status and status.in_recovery else None
     if rank is None and memory.joined is None and look.control:
         # Copied or rewound, and not consistent yet: this is how far it has to get.
         rank = look.control.consistent_at
     # A timeline that nobody was elected for is a fork, and no claim to be made to others.
-    writes = status is not None and not status.in_recovery
-    known = rank if rank and (elected or not writes) else None
+    writes = look.status is not None and not look.status.in_recovery
+    seen = _seen(node, look, situation, sees, rank if rank and (elected or not writes) else None)
+    return seen._replace(
+        writable=seen.writable and elected,
+        joined=memory.joined is not None,
+        promise=memory.promise,
+        quorum=memory.quorum,
+    )
+
+
+def describe_watched(
+    look: Look, config: Config, situation: Situation, sees: t.Mapping[str, t.Optional[float]]
+) -> NodeState:
+    """The state of a data node that Patroni starts and promotes: out of recovery it is by Patroni's word, and its data counts once it is consistent."""
+    seen = _seen(config.node, look, situation, sees, look.rank)
+    # Patroni names hosts by their addresses.
+    named = {address: name for name, address in config.data_nodes.items()}
+    return seen._replace(
+        joined=look.status is not None,
+        upstream=named.get(seen.upstream or "", seen.upstream),
+        decided_by=PATRONI,
+    )
+
+
+def _seen(
+    node: str,
+    look: Look,
+    situation: Situation,
+    sees: t.Mapping[str, t.Optional[float]],
+    known: t.Optional[Rank],
+) -> NodeState:
+    """What the server itself shows; `known` is the rank that counts."""
+    role, status = role_of(look, situation), look.status
+    streams_from = upstream_in(status.conninfo) if status and status.in_recovery else None
     # One that waits for a receiver that hangs, at the end of its stop, has written its last.
     stopping = look.control is not None and look.control.shut_down
     return NodeState(
         node=node,
         role=role,
-        writable=role == "primary" and elected and not situation.fenced and not stopping,
+        writable=role == "primary" and not situation.fenced and not stopping,
         timeline=known.timeline if known else 0,
         lsn=known.lsn if known else 0,
         replay_lsn=status.replayed_lsn if status else None,
         rank_final=look.rank_final and role in ("primary", "standby"),
-        joined=memory.joined is not None,
         system_identifier=look.control.system_identifier if look.control else None,
         upstream=streams_from,
         streaming=bool(role == "standby" and streams_from and status and status.receiver_status == "streaming"),
-        promise=memory.promise,
-        quorum=memory.quorum,
         history=look.history,
         replay_lag_seconds=status.replay_lag_seconds if status else None,
         outside=status.outside if status else None,

@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.escala.ha.plugins.module_utils._pg_wal import History, Rank
 
 FORMAT = 1
+GUARD, PATRONI = "guard", "patroni"
 ROLES = ("primary", "standby", "starting", "stopped", "hung", "empty", "witness")
 
 Json = t.Dict[str, t.Any]
@@ -71,6 +72,8 @@ class NodeState(t.NamedTuple):
     since_seconds: float = 0.0
     # Where the application's data are: an address and a port of a server that is none of the cluster's, the word `previous` or, once they came, `here`.
     outside: t.Optional[str] = None
+    # Who promotes and fences here: the node's guard, or another manager that the guard only watches.
+    decided_by: str = GUARD
 
     @property
     def rank(self) -> Rank:
@@ -208,6 +211,7 @@ def state_from(value: t.Any) -> NodeState:
         reason=found.optional("reason", _text) or "",
         since_seconds=found.optional("since_seconds", _number) or 0.0,
         outside=found.optional("outside", _text),
+        decided_by=found.optional("decided_by", _text) or GUARD,
     )
 
 

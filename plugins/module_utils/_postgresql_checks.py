@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
@@ -50,6 +51,8 @@ _DURABLE = {
     "wal_level": ("replica", "logical"),
     "wal_log_hints": ("on",),
 }
+# ANY 1 (db2,db3), 1 ("db-2"), or one name alone.
+_SYNCHRONOUS_NAMES = re.compile(r'(?:(?:ANY |FIRST )?(?P<number>[0-9]+) ?\()?(?P<names>[A-Za-z0-9_., "-]+?)\)?')
 # A server that starts anew by itself after a crash would be one behind its guard's back.
 _WITH_GUARD = {"restart_after_crash": ("off",)}
 
@@ -201,7 +204,14 @@ def judge_synchronous(seen: Observation) -> Verdict:
     evidence["out_of_the_quorum"] = list(seen.quorum.out)
     if writer is None:
         return SYNCHRONOUS.fails(f"there is no primary whose commits could wait: {seen.reason}", **evidence)
-    faults = [f"{name} has synchronous_standby_names {value!r}" for name, value in names.items() if value != expected]
+    if seen.by_patroni:
+        # It names them on the primary only, and never the primary itself.
+        evidence["expected"] = expected = f"ANY {needed} of the standbys, as Patroni writes it"
+        faults = _not_by_patroni(names.get(seen.primary or "") or "", needed, seen.standbys)
+    else:
+        faults = [
+            f"{name} has synchronous_standby_names {value!r}" for name, value in names.items() if value != expected
+        ]
     confirming = [name for name, state in waiting.items() if state in ("sync", "quorum") and name in seen.nodes]
     if len(confirming) < needed:
         faults.append(f"{len(confirming)} of {needed} standbys can confirm a commit of {seen.primary}")
@@ -215,6 +225,20 @@ def judge_synchronous(seen: Observation) -> Verdict:
         )
     told = f"{expected}, confirmed by {_list(confirming)}" if needed else "one data node confirms its commits itself"
     return SYNCHRONOUS.passes(told, **evidence)
+
+
+def _not_by_patroni(names: str, needed: int, standbys: t.Container[str]) -> t.List[str]:
+    """What keeps the primary's synchronous_standby_names from having a commit wait for as many of its standbys as it must."""
+    found = _SYNCHRONOUS_NAMES.fullmatch(names.strip())
+    if not found:
+        return [f"the primary has synchronous_standby_names {names!r}"]
+    listed = [name.strip().strip('"') for name in found["names"].split(",")]
+    strangers = [name for name in listed if name not in standbys]
+    if strangers:
+        return [f"the primary would wait for {_list(strangers)}, which is none of its standbys: {names!r}"]
+    if int(found["number"] or 1) < needed:
+        return [f"a commit waits for {found['number'] or 1} standbys, and must for {needed}: {names!r}"]
+    return []
 
 
 def judge_lag(seen: Observation, limits: Limits) -> Verdict:

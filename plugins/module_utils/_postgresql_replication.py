@@ -21,6 +21,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     synchronous_names,
 )
 from ansible_collections.escala.ha.plugins.module_utils._pg_peers import Identity, Peer
+from ansible_collections.escala.ha.plugins.module_utils._pg_state import PATRONI
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_observed import (
     ASKED_SETTINGS,
     QUERY,
@@ -72,6 +73,11 @@ class Observation(t.NamedTuple):
     def writer(self) -> t.Optional[Json]:
         """The primary's node."""
         return self.nodes[self.primary] if self.primary else None
+
+    @property
+    def by_patroni(self) -> bool:
+        """Whether the guards say that it is Patroni who decides."""
+        return any((node["guard"] or {}).get("decided_by") == PATRONI for node in self.nodes.values())
 
     @property
     def standbys(self) -> t.Dict[str, Json]:

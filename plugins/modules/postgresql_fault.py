@@ -31,6 +31,10 @@ options:
     description: The unit of PostgreSQL.
     type: str
     default: postgresql@17-main.service
+  data_directory:
+    description: Where the data are of a server that runs in another program's unit, as under Patroni. The faults of processes are its alone then.
+    type: path
+    default: ""
   seconds:
     description: How long a fault lasts that can be undone, at most 600 seconds.
     type: int
@@ -87,6 +91,7 @@ def main() -> None:
         argument_spec={
             "fault": {"type": "str", "choices": sorted(_pg_fault.FAULTS), "required": True},
             "unit": {"type": "str", "default": "postgresql@17-main.service"},
+            "data_directory": {"type": "path", "default": ""},
             "seconds": {"type": "int", "default": 60},
             "reachable_addresses": {"type": "list", "elements": "str", "default": []},
             "power_off_command": {"type": "list", "elements": "str", "default": []},
@@ -105,7 +110,9 @@ def main() -> None:
         options["fault"], options["unit"], options["seconds"], reachable, options["power_off_command"]
     )
     try:
-        commands = _pg_fault.plan(order, _pg_fault.look(group, container == 0))
+        commands = _pg_fault.plan(
+            order, _pg_fault.look(group, container == 0, data_directory=options["data_directory"])
+        )
     except ValueError as error:
         module.fail_json(msg=f"Nothing was broken: {error}")
     for command in commands if not module.check_mode else []:

@@ -124,8 +124,8 @@ def test_every_other_fault_costs_no_row_and_at_most_10_s_and_nobody_has_to_mend_
     assert not {"active", "escala_drill"} & set(whole_cluster.lab.on(old, look, check=False).split())
 
 
-def power_on(cluster: Cluster, host: str) -> None:
+def power_on(cluster: Cluster, host: str, within: float = 30.0) -> None:
     """Boot a host as soon as it is off and another is primary in its place."""
     eventually(f"{host} is off", lambda: cluster.lab.hosts()[host]["state"] == "off", within=BROKEN_WITHIN_SECONDS)
-    eventually("another node is primary", lambda: cluster.primary() != host, within=30)
+    eventually("another node is primary", lambda: cluster.primary() != host, within=within)
     cluster.lab.verb("start", host)

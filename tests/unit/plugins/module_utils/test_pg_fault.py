@@ -99,8 +99,8 @@ def test_a_host_is_looked_at_where_its_unit_is(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/sysrq-trigger").write_text("")
     found = _pg_fault.look("/system.slice/unit\n", False, str(tmp_path))
-    assert found == (str(tmp_path / "sys/fs/cgroup/system.slice/unit"), False, True)
-    assert _pg_fault.look("\n", True, str(tmp_path / "nowhere")) == ("", True, False)
+    assert found == (str(tmp_path / "sys/fs/cgroup/system.slice/unit"), False, True, None)
+    assert _pg_fault.look("\n", True, str(tmp_path / "nowhere")) == ("", True, False, None)
 
 
 def test_the_controller_is_found_above_what_sudo_hides(tmp_path):
@@ -114,3 +114,35 @@ def test_the_controller_is_found_above_what_sudo_hides(tmp_path):
         (tmp_path / process / "status").write_text(f"Name:\tx\nPPid:\t{above}\n")
     assert _pg_fault.controller(_pg_fault.environments_above(str(tmp_path))) == ["192.0.2.9"]
     assert _pg_fault.controller([b"", b"X=1"]) == []
+
+
+PATRONI_S = Host("", container=True, sysrq=False, processes=(41, 42, 43))
+
+
+@pytest.mark.parametrize(
+    ("fault", "last"),
+    [
+        ("postmaster_killed", ["kill", "-KILL", "41"]),
+        ("standby_down", ["kill", "-KILL", "41", "42", "43"]),
+        ("postmaster_stopped", ["kill", "-STOP", "41"]),
+        ("frozen", ["kill", "-STOP", "41", "42", "43"]),
+    ],
+)
+def test_a_server_in_another_program_s_unit_is_broken_alone(fault, last):
+    assert commands(fault, PATRONI_S)[-1].argv == last
+
+
+@pytest.mark.parametrize("fault", ["frozen", "postmaster_stopped"])
+def test_its_processes_go_on_when_the_time_is_over(fault):
+    undo, stop = commands(fault, PATRONI_S)
+    assert undo.argv[undo.argv.index("--") + 1 :] == ["kill", "-CONT", *stop.argv[2:]]
+
+
+@pytest.mark.parametrize("fault", ["frozen", "postmaster_killed", "standby_down"])
+def test_one_that_does_not_run_cannot_be_broken(fault):
+    with pytest.raises(ValueError, match="does not run here, so there is nothing to break"):
+        commands(fault, PATRONI_S._replace(processes=()))
+
+
+def test_no_server_is_found_where_there_are_no_data(tmp_path):
+    assert _pg_fault.look("", True, str(tmp_path), data_directory=str(tmp_path)).processes == ()

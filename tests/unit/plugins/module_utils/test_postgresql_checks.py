@@ -248,3 +248,35 @@ def test_a_witness_is_heard_and_hears():
     assert checks.judge_guards(whole, LIMITS)["passed"]
     silent = seen(guards=every_guard(**heard), certified=True, witnesses=("app1",))
     assert "the guard of app1 does not answer" in checks.judge_guards(silent, LIMITS)["reason"]
+
+
+def by_patroni(names):
+    """The verdict on a cluster that Patroni leads, whose primary has these names and whose standbys have none."""
+
+    def change(nodes):
+        for name, node in nodes.items():
+            node["settings"]["synchronous_standby_names"] = names if name == "db1" else ""
+
+    told = {name: guard(name, decided_by="patroni") for name in ("db1", "db2", "db3")}
+    return checks.judge_synchronous(seen(change, guards=told))
+
+
+@pytest.mark.parametrize("names", ["ANY 1 (db2,db3)", "ANY 1 (db2, db3)", 'ANY 2 ("db2", "db3")', "db3", '1 ("db2")'])
+def test_patroni_names_whom_commits_wait_for_on_the_primary_alone(names):
+    assert by_patroni(names)["passed"]
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        ("", "the primary has synchronous_standby_names ''"),
+        ("*", "the primary has synchronous_standby_names '*'"),
+        ("ANY 1 (db2,escala_archive)", "would wait for escala_archive, which is none of its standbys"),
+        ("ANY 1 (db1,db2)", "would wait for db1, which is none of its standbys"),
+        ("ANY 0 (db2,db3)", "a commit waits for 0 standbys, and must for 1"),
+    ],
+)
+def test_a_commit_that_patroni_has_wait_for_nobody_of_the_cluster_is_a_fault(names, why):
+    verdict = by_patroni(names)
+    assert not verdict["passed"]
+    assert why in verdict["reason"]

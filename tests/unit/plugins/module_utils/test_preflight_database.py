@@ -353,3 +353,38 @@ def test_whatever_a_variable_holds_it_is_judged_and_not_tripped_over(values):
     judged = platform(whatever, data(2), groups=groups)
     assert all(": " in str(fault) for fault in (*find_faults(judged), *find_hints(judged)))
     assert set(questions(groups, judged.hosts)) == {"db1", "db2"}
+
+
+PATRONI = {"postgresql_ha_manager": "patroni"}
+
+
+def test_patroni_on_three_nodes_has_a_store_of_three():
+    assert faults(*(data(number, **PATRONI) for number in (1, 2, 3))) == []
+
+
+def test_one_manager_decides_for_all_data_nodes():
+    (fault,) = faults(data(1, **PATRONI), data(2, **PATRONI), data(3))
+    assert "postgresql_ha_manager = patroni, repmgr: differs between data nodes" in fault
+
+
+def test_an_unknown_manager_is_told_which_there_are():
+    found = faults(*(data(number, postgresql_ha_manager="stolon") for number in (1, 2, 3)))
+    assert found == [
+        "db1, db2, db3: postgresql_ha_manager = stolon: is unknown; choose one of repmgr, patroni",
+    ]
+
+
+def test_a_witness_has_nothing_to_do_beside_patroni():
+    hosts = [data(1, **PATRONI), data(2, **PATRONI), witness(1)]
+    found = faults(*hosts)
+    assert any("postgres_witnesses" in fault and "name them in etcd_servers" in fault for fault in found)
+    assert any("2 members of etcd keep no majority" in fault for fault in found)
+
+
+def test_a_store_on_hosts_of_its_own_counts():
+    hosts = [data(1, **PATRONI), data(2, **PATRONI), data(3, **PATRONI)]
+    names = [one.name for one in hosts]
+    of_three = {"postgres_servers": names, "etcd_servers": ["etcd1", "etcd2", "etcd3"]}
+    assert faults(*hosts, groups=of_three) == []
+    (fault,) = faults(*hosts, groups={**of_three, "etcd_servers": ["etcd1", "etcd2", "etcd3", "etcd4"]})
+    assert "4 members of etcd" in fault
