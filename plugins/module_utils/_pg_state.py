@@ -211,7 +211,7 @@ def state_from(value: t.Any) -> NodeState:
         reason=found.optional("reason", _text) or "",
         since_seconds=found.optional("since_seconds", _number) or 0.0,
         outside=found.optional("outside", _text),
-        decided_by=found.optional("decided_by", _text) or GUARD,
+        decided_by=found.text("decided_by") if "decided_by" in found.value else GUARD,
     )
 
 
