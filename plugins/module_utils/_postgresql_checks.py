@@ -279,11 +279,15 @@ def judge_slots(seen: Observation) -> Verdict:
         return SLOTS.fails(f"there is no primary to have slots: {seen.reason}", **evidence)
     there = {slot["name"] for slot in writer["slots"]}
     wanted = [slot_name(name) for name in seen.standbys]
+    # Patroni has every standby keep WAL for the others, in case it becomes primary.
+    kept_by_patroni = {slot_name(name) for name in seen.nodes} if seen.by_patroni else set()
     faults = [f"{seen.primary} has no slot {slot}" for slot in wanted if slot not in there]
     for name, node in seen.nodes.items():
         for slot in node["slots"]:
             if slot["wal_status"] == "lost":
                 faults.append(f"the slot {slot['name']} of {name} has lost its WAL")
+            elif name != seen.primary and slot["name"] in kept_by_patroni:
+                continue
             elif not slot["active"] and not slot["temporary"] and slot["name"] != ARCHIVE_SLOT:
                 faults.append(
                     f"the slot {slot['name']} of {name} has no user and keeps {slot['retained_bytes']} bytes of WAL"

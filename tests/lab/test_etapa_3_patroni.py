@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.lab.eventually import eventually
 from tests.lab.handle import Lab, playbook
 from tests.lab.measurements import record
-from tests.lab.postgres import Cluster
+from tests.lab.postgres import Cluster, wait_until
 from tests.lab.recap import changed_hosts
 from tests.lab.test_etapa_3_drill import CONFIRMED, POWER_OFF, drill, power_on
 
@@ -19,6 +21,7 @@ PROFILES = ("default", "fast")
 RTO_SECONDS = 90
 # Longer than the lock, so that whoever was cut off comes back to another primary.
 FAULT_SECONDS = 60
+HANGS_ON_SECONDS = 10
 
 pytestmark = [pytest.mark.etapa_3, pytest.mark.topology("patroni"), pytest.mark.soak_only]
 
@@ -77,6 +80,36 @@ def test_a_switchover_is_patroni_s_and_clients_wait_for_it(profile: str, whole_c
     assert len(found.writers()) == 2
 
 
+@pytest.mark.soak(runs=3)
+def test_what_a_patroni_costs_that_hangs_alone_is_known(profile: str, whole_cluster: Cluster, output: Path) -> None:
+    """The one fault in which Patroni without a watchdog may have two writers, so nothing is promised, and all is measured."""
+    old = whole_cluster.primary()
+
+    def another_is_open() -> bool:
+        return any(state and state[0] for node, state in whole_cluster.states().items() if node != old)
+
+    with whole_cluster.measuring(output) as measurement:
+        at = measurement.mark(f"{old}: Patroni alone is stopped")
+        whole_cluster.lab.on(old, "systemctl kill --signal=STOP --kill-whom=main patroni")
+        try:
+            eventually("another node is out of recovery", another_is_open, within=RTO_SECONDS)
+            whole_cluster.wait_acknowledged(measurement, at)
+            wait_until(time.monotonic() + HANGS_ON_SECONDS, "it has hung on for a while")
+        finally:
+            whole_cluster.lab.on(old, "systemctl kill --signal=CONT --kill-whom=main patroni")
+        whole_cluster.wait_until_whole(RTO_SECONDS)
+    report = whole_cluster.judge(measurement, output, "Patroni alone is stopped", at).report
+    what = f"Patroni alone hangs on the primary, {profile} timings"
+    for figure, name, unit in (
+        ("rto_seconds", "no row acknowledged for", "s"),
+        ("rpo_rows", "acknowledged rows lost", "rows"),
+        ("double_writer_seconds", "two writers for", "s"),
+    ):
+        record(f"patroni_{profile}_hangs_{figure}", report[figure], unit, what=f"{what}: {name}", of="patroni")
+    assert report["recovered"]
+    assert whole_cluster.primary() != old
+
+
 def test_the_platform_is_whole_and_a_second_run_changes_nothing(whole_cluster: Cluster) -> None:
     again = playbook("etapa_3_postgresql.yml")
     assert again.returncode == 0, again.stdout[-3000:]
@@ -106,11 +139,21 @@ def test_what_only_the_guards_do_is_refused_before_anything_changes(
     assert not changed_hosts(done.stdout), done.stdout[-3000:]
 
 
-def test_who_decides_does_not_change_under_a_running_cluster(whole_cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("postgresql_ha_manager=repmgr", "nor can who decides"),
+        ("patroni_scope=another", "is to find another on"),
+        ("patroni_etcd_port=2479", "would be a second primary"),
+    ],
+)
+def test_what_would_make_a_second_primary_of_a_running_cluster_is_refused(
+    whole_cluster: Cluster, variable: str, said: str
+) -> None:
     primary = whole_cluster.primary()
-    done = playbook("etapa_3_postgresql.yml", "--extra-vars", "postgresql_ha_manager=repmgr")
+    done = playbook("etapa_3_postgresql.yml", "--extra-vars", variable)
     assert done.returncode != 0
-    assert "nor can who decides" in " ".join(done.stdout.split())
+    assert said in " ".join(done.stdout.split())
     assert not changed_hosts(done.stdout), done.stdout[-3000:]
     assert whole_cluster.primary() == primary
 
@@ -123,10 +166,12 @@ def test_nobody_starts_postgresql_beside_patroni(lab: Lab, whole_cluster: Cluste
 
 def test_who_has_no_part_in_it_enters_neither_etcd_nor_patroni(lab: Lab, whole_cluster: Cluster) -> None:
     """The poolers' certificate is of the same authority."""
-    node = next(iter(whole_cluster.nodes.values()))
+    name, node = next(iter(whole_cluster.nodes.items()))
     host = lab.group("app_servers")[0]
-    ours = "--cacert /etc/ssl/escala/ca.pem --cert /etc/ssl/escala/pgbouncer.crt --key /etc/ssl/escala/pgbouncer.key"
-    etcd = lab.on(host, f"curl --silent --show-error {ours} https://{node}:2379/version 2>&1; echo; echo ended $?")
-    assert "etcdserver" not in etcd, etcd
-    order = f"""curl --silent --output /dev/null --write-out '%{{http_code}}' {ours} -X POST -d '{{"leader": "db1"}}'"""
+    pooler = "--cert /etc/ssl/escala/pgbouncer.crt --key /etc/ssl/escala/pgbouncer.key"
+    ask = f"curl --silent --insecure {{}} https://{node}:2379/version; true"
+    client = "--cert /etc/ssl/escala-etcd/etcd-client.crt --key /etc/ssl/escala-etcd/etcd-client.key"
+    assert "etcdserver" in lab.on(name, ask.format(client))
+    assert lab.on(host, ask.format(pooler)) == ""
+    order = f"""curl --silent --insecure --output /dev/null --write-out '%{{http_code}}' {pooler} -X POST -d '{{"leader": "db1"}}'"""
     assert lab.on(host, f"{order} https://{node}:8008/switchover; true").strip() == "403"

@@ -280,3 +280,21 @@ def test_a_commit_that_patroni_has_wait_for_nobody_of_the_cluster_is_a_fault(nam
     verdict = by_patroni(names)
     assert not verdict["passed"]
     assert why in verdict["reason"]
+
+
+@pytest.mark.parametrize(("decided_by", "passed"), [("patroni", True), ("guard", False)])
+def test_a_standby_of_patroni_s_keeps_slots_for_the_others_and_one_of_ours_does_not(decided_by, passed):
+    def change(nodes):
+        slot = {**nodes["db1"]["slots"][0], "slot_name": "db3", "active": False, "wal_status": "reserved"}
+        nodes["db2"]["slots"] = [slot]
+
+    told = {name: guard(name, decided_by=decided_by) for name in ("db1", "db2", "db3")}
+    assert checks.judge_slots(seen(change, guards=told))["passed"] is passed
+
+
+def test_nobody_s_slot_is_a_fault_beside_patroni_too():
+    def change(nodes):
+        nodes["db2"]["slots"] = [{**nodes["db1"]["slots"][0], "slot_name": "former", "active": False}]
+
+    told = {name: guard(name, decided_by="patroni") for name in ("db1", "db2", "db3")}
+    assert "the slot former of db2 has no user" in checks.judge_slots(seen(change, guards=told))["reason"]
