@@ -24,6 +24,8 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_platform impo
     whole,
 )
 from ansible_collections.escala.ha.plugins.module_utils._preflight_questions import (
+    MANAGER,
+    STORE,
     database_ports,
     server_version,
     wanted_ports,
@@ -32,11 +34,10 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_questions imp
 _VERSION, _SOURCE, _MAX_CONNECTIONS = "postgresql_version", "postgresql_install_from", "postgresql_max_connections"
 _HOSTS_MAXIMUM = "platform_app_servers_maximum"
 _AUTOMATIC = "pg_guard_automatic"
-_MANAGER, _STORE = "postgresql_ha_manager", "etcd_servers"
 _CHOICES = {
     _SOURCE: ("debian", "pgdg"),
     "pg_guard_when_alone": ("wait", "continue"),
-    _MANAGER: ("repmgr", "patroni"),
+    MANAGER: ("repmgr", "patroni"),
 }
 # With fewer members, or an even number of them, one more that is gone ends the majority.
 _STORE_LEAST = 3
@@ -128,19 +129,19 @@ def choices(platform: Platform) -> Faults:
 
 def manager(platform: Platform) -> Faults:
     data = platform.members(DATA)
-    named = {host.name: host.setting(_MANAGER) or "repmgr" for host in data}
+    named = {host.name: str(host.setting(MANAGER) or "repmgr") for host in data}
     if len(set(named.values())) > 1:
         problem = "differs between data nodes, and one manager decides for all"
-        yield Fault(_list(named), _MANAGER, _list(dict.fromkeys(named.values())), problem, "set it in group_vars/all")
+        yield Fault(_list(named), MANAGER, _list(dict.fromkeys(named.values())), problem, "set it in group_vars/all")
     if "patroni" not in named.values():
         return
     if platform.groups.get(WITNESSES):
-        problem, remedy = "have nothing to vote on beside patroni", f"name them in {_STORE}, which keeps who leads"
+        problem, remedy = "have nothing to vote on beside patroni", f"name them in {STORE}, which keeps who leads"
         yield Fault("inventory", WITNESSES, _list(platform.groups[WITNESSES]), problem, remedy)
-    store = platform.groups.get(_STORE) or platform.groups[DATA]
+    store = platform.groups.get(STORE) or platform.groups[DATA]
     if len(store) < _STORE_LEAST or len(store) % 2 == 0:
         problem = f"{len(store)} members of etcd keep no majority when one more is gone than they can lose"
-        yield Fault("inventory", _STORE, _list(store), problem, f"name 3 or 5 hosts in {_STORE}")
+        yield Fault("inventory", STORE, _list(store), problem, f"name 3 or 5 hosts in {STORE}")
 
 
 def whole_numbers(platform: Platform) -> Faults:

@@ -34,12 +34,15 @@ ENGINES_CONFIGURATIONS = {"nginx": "/etc/nginx/nginx.conf", "haproxy": "/etc/hap
 ENGINES_MARK = "/etc/systemd/system/nginx.service.d/escala.conf"
 # As systemd and the kernel call them.
 _GUARD_UNITS, _GUARD_PROGRAMS = ("escala-pg-guard.service",), ("escala-pg-guard",)
+_PATRONI_UNITS, _PATRONI_PROGRAMS = ("patroni.service",), ("patroni", "python3")
+_STORE_UNITS, _STORE_PROGRAMS = ("etcd.service",), ("etcd",)
 _POOLER_UNITS, _POOLER_PROGRAMS = ("pgbouncer.service",), ("pgbouncer",)
 # The kernel itself serves NFS, so nobody can be told apart who has its port.
 _STORAGE_PORTS = {"nfs": 2049, "smb": 445}
 _STORAGE_UNITS = {"smb": ("smbd.service",), "minio": ("minio.service",)}
 _STORAGE_PROGRAMS = {"smb": ("smbd",), "minio": ("minio",)}
 SERVER_PORT, GUARD_PORT, POOLER_PORT = "postgresql_port", "pg_guard_port", "pgbouncer_port"
+MANAGER, STORE = "postgresql_ha_manager", "etcd_servers"
 
 Groups = t.Mapping[str, t.Sequence[str]]
 Hosts = t.Mapping[str, Host]
@@ -88,10 +91,16 @@ def database_ports(host: Host, groups: Groups) -> t.List[Wanted]:
     """Those of the database: a server and a guard on data nodes, a guard on witnesses, and a pooler where the application runs."""
     own = _place(host.values.get(ADDRESS))
     data, witness = host.name in groups.get(DATA, ()), host.name in groups.get(WITNESSES, ())
-    server_units = (f"postgresql@{server_version(host)}-main.service",)
+    patroni = data and host.setting(MANAGER) == "patroni"
+    # The members of etcd that are on hosts of their own are not looked at.
+    store = patroni and host.name in (groups.get(STORE) or groups.get(DATA, ()))
+    server_units = _PATRONI_UNITS if patroni else (f"postgresql@{server_version(host)}-main.service",)
     asked: t.List[t.Tuple[bool, str, t.Sequence[str], t.Collection[str], t.Collection[str]]] = [
         (data, SERVER_PORT, (own, LOOPBACK), server_units, ("postgres",)),
         (data or witness, GUARD_PORT, (own,), _GUARD_UNITS, _GUARD_PROGRAMS),
+        (patroni, "patroni_port", (own,), _PATRONI_UNITS, _PATRONI_PROGRAMS),
+        (store, "etcd_client_port", (own,), _STORE_UNITS, _STORE_PROGRAMS),
+        (store, "etcd_peer_port", (own,), _STORE_UNITS, _STORE_PROGRAMS),
         (pooled(host, groups), POOLER_PORT, (own, LOOPBACK), _POOLER_UNITS, _POOLER_PROGRAMS),
     ]
     return [

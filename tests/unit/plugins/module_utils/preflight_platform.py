@@ -14,6 +14,9 @@ LIMITS = {
 }
 BALANCERS_DEFAULTS = {"load_balancer_health_port": 8404, "load_balancer_status_port": 8405, "keepalived_router_id": 51}
 DATA_DEFAULTS = {
+    "etcd_client_port": 2379,
+    "etcd_peer_port": 2380,
+    "patroni_port": 8008,
     "pg_guard_automatic": True,
     "pg_guard_port": 5433,
     "pg_guard_when_alone": "wait",

@@ -337,6 +337,7 @@ _VARIABLES = [
     "pgbouncer_reserved_connections",
     "platform_address",
     "platform_app_servers_maximum",
+    "postgresql_ha_manager",
     "postgresql_install_from",
     "postgresql_max_connections",
     "postgresql_port",
@@ -388,3 +389,34 @@ def test_a_store_on_hosts_of_its_own_counts():
     assert faults(*hosts, groups=of_three) == []
     (fault,) = faults(*hosts, groups={**of_three, "etcd_servers": ["etcd1", "etcd2", "etcd3", "etcd4"]})
     assert "4 members of etcd" in fault
+
+
+def on_a_data_node(*listeners, **values):
+    known = seen(addresses=["192.0.2.31"], listeners=list(listeners))
+    others = [data(number, **values) for number in (2, 3)]
+    return faults(data(1, observed=known, **values), *others)
+
+
+def test_what_patroni_and_etcd_listen_on_is_theirs():
+    ours = [
+        listener(5432, "postgres", "patroni.service"),
+        listener(8008, "patroni", "patroni.service"),
+        listener(2379, "etcd", "etcd.service"),
+        listener(2380, "etcd", "etcd.service"),
+    ]
+    assert on_a_data_node(*ours, **PATRONI) == []
+
+
+@pytest.mark.parametrize(
+    ("port", "variable"), [(8008, "patroni_port"), (2379, "etcd_client_port"), (2380, "etcd_peer_port")]
+)
+def test_another_program_on_a_port_of_theirs_is_a_fault_only_where_they_are_wanted(port, variable):
+    intruder = listener(port, "nc", "nc.service")
+    (fault,) = on_a_data_node(intruder, **PATRONI)
+    assert f"has it already, and {variable} asks for it" in fault
+    assert on_a_data_node(intruder) == []
+
+
+def test_a_server_that_runs_by_itself_has_patroni_s_port():
+    (fault,) = on_a_data_node(listener(5432, "postgres", "postgresql@17-main.service"), **PATRONI)
+    assert "postgresql_port asks for it" in fault
