@@ -15,7 +15,8 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_guard_local import L
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_sql import Slot, Status
 
 IDENTIFIER = "7400000000000000001"
-PID = 4242
+# Beyond what Linux gives to any process: a test that signals it must not hit one of the machine it runs on.
+PID = 4_194_305
 NAMES = 'ANY 1 ("db1", "db2", "db3")'
 IN_PRODUCTION = 6
 
