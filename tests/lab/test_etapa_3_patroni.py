@@ -142,7 +142,7 @@ def test_what_only_the_guards_do_is_refused_before_anything_changes(
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
-        ("postgresql_ha_manager=repmgr", "nor can who decides"),
+        ("postgresql_ha_manager=repmgr", "Who decides cannot change while a cluster runs"),
         ("patroni_scope=another", "is to find another on"),
         ("patroni_etcd_port=2479", "would be a second primary"),
     ],
