@@ -115,12 +115,18 @@ def test_a_primary_whose_disk_is_full_gives_way(whole_cluster: Cluster, output: 
             {"postgresql_version": 18},
             f"have data of version 17 in {DATA}, and postgresql_version is 18. This playbook does no major upgrade: set postgresql_version back to 17",
         ),
+        (
+            "etapa_3_postgresql.yml",
+            {"postgresql_ha_manager": "patroni"},
+            "Who decides cannot change while a cluster runs",
+        ),
     ],
     ids=[
         "two nodes and no witness",
         "connections beyond the budget",
         "two nodes away and another port",
         "another version than that of the data",
+        "another manager",
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_before_anything_changes(
