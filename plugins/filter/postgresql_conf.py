@@ -18,16 +18,11 @@ author:
   - The escala.ha contributors (@escala)
 description:
   - Makes the lines of a configuration file, ordered by name, with every text quoted and escaped.
-positional: least
 options:
   _input:
     description: Settings by their names.
     type: dict
     required: true
-  least:
-    description: Numbers below which the settings of these names are not written.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""
@@ -43,9 +38,9 @@ _value:
 """
 
 
-def postgresql_conf(settings: t.Mapping[str, t.Any], least: t.Optional[t.Mapping[str, int]] = None) -> str:
+def postgresql_conf(settings: t.Mapping[str, t.Any]) -> str:
     try:
-        return rendered(settings, least or {})
+        return rendered(settings)
     except ValueError as error:
         raise AnsibleFilterError(f"postgresql_conf: {error}") from error
 

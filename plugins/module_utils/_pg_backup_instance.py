@@ -60,7 +60,7 @@ class Instance:
             # Through the socket, which only this host's own user reaches.
             file.write("local all all trust\n")
         with open(os.path.join(self.data, "postgresql.conf"), "w", encoding="utf-8") as file:
-            file.write(rendered(settings, {}))
+            file.write(rendered(settings))
         with open(os.path.join(self.data, "recovery.signal"), "w", encoding="utf-8"):
             pass
         with open(self._log, "wb") as log:

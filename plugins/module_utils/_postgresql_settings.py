@@ -39,15 +39,15 @@ def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def rendered(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> str:
-    """The lines of a configuration file, with no value of `least` below it. Raises ValueError for what could not be one."""
-    raised = {**settings, **{name: least[name] for name in too_low(settings, least)}}
-    return "".join(f"{_name(name)} = {_value(name, value)}\n" for name, value in sorted(raised.items()))
+def rendered(settings: t.Mapping[str, t.Any]) -> str:
+    """The lines of a configuration file. Raises ValueError for what could not be one."""
+    return "".join(f"{_name(name)} = {_value(name, value)}\n" for name, value in sorted(settings.items()))
 
 
-def too_low(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> t.List[str]:
-    """Which settings are lower than they may become. Raises ValueError for one that is no number."""
-    return [name for name, value in _numbers(settings, least).items() if value < least[name]]
+def raised(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> t.Dict[str, t.Any]:
+    """The settings, with no value of `least` below it. Raises ValueError for one of its names that is no number."""
+    too_low = {name: least[name] for name, value in _numbers(settings, least).items() if value < least[name]}
+    return {**settings, **too_low}
 
 
 def rising(settings: t.Mapping[str, t.Any], least: t.Mapping[str, int]) -> t.Dict[str, int]:

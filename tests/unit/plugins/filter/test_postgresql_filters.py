@@ -9,6 +9,7 @@ from ansible_collections.escala.ha.plugins.filter.postgresql_cluster_size import
 from ansible_collections.escala.ha.plugins.filter.postgresql_conf import postgresql_conf
 from ansible_collections.escala.ha.plugins.filter.postgresql_pgpass import postgresql_pgpass
 from ansible_collections.escala.ha.plugins.filter.postgresql_plan import postgresql_plan
+from ansible_collections.escala.ha.plugins.filter.postgresql_raised import postgresql_raised
 from ansible_collections.escala.ha.plugins.filter.postgresql_refusals import postgresql_refusals
 from ansible_collections.escala.ha.plugins.filter.postgresql_sizes import postgresql_sizes
 from ansible_collections.escala.ha.plugins.filter.postgresql_synchronous_names import postgresql_synchronous_names
@@ -33,6 +34,7 @@ def test_each_says_what_it_would_not_take():
         lambda: postgresql_synchronous_names([]),
         lambda: postgresql_sizes(1, 1, 1),
         lambda: postgresql_conf({"a": None}),
+        lambda: postgresql_raised({"a": "many"}, {"a": 2}),
         lambda: postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["c"]}]),
         lambda: postgresql_plan({}),
         lambda: postgresql_refusals({"db1": {"data": True, "least": {"a": 1}}, "db2": {}}, 17, {"a": "many"}),
@@ -53,7 +55,7 @@ def test_rules_and_settings_are_lines():
     [line] = postgresql_access([{"name": "a", "databases": ["b"], "addresses": ["192.0.2.1"]}])
     assert line.startswith("hostssl b ")
     assert postgresql_conf({"a": 1}) == "a = 1\n"
-    assert postgresql_conf({"a": 1}, {"a": 2}) == "a = 2\n"
+    assert postgresql_raised({"a": 1}, {"a": 2}) == {"a": 2}
 
 
 def test_nodes_have_the_address_that_their_host_has():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import rendered, rising, sizes, too_low
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_settings import raised, rendered, rising, sizes
 
 
 def mib(text):
@@ -59,11 +59,11 @@ def test_what_is_too_small_is_refused():
     ],
 )
 def test_a_value_is_written_as_postgresql_reads_it(value, written):
-    assert rendered({"a_setting": value}, {}) == f"a_setting = {written}\n"
+    assert rendered({"a_setting": value}) == f"a_setting = {written}\n"
 
 
 def test_settings_are_in_the_order_of_their_names():
-    assert rendered({"b": 1, "a": 2, "pg_stat_statements.max": 3}, {}) == "a = 2\nb = 1\npg_stat_statements.max = 3\n"
+    assert rendered({"b": 1, "a": 2, "pg_stat_statements.max": 3}) == "a = 2\nb = 1\npg_stat_statements.max = 3\n"
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,17 @@ def test_settings_are_in_the_order_of_their_names():
 )
 def test_what_could_not_be_a_setting_is_refused(settings):
     with pytest.raises(ValueError, match=r"is no name|must be a text"):
-        rendered(settings, {})
+        rendered(settings)
 
 
-def test_nothing_is_written_below_what_it_may_be():
+def test_no_setting_is_below_what_it_may_be():
     least = {"max_connections": 200, "max_wal_senders": 10, "max_elsewhere": 5}
     settings = {"max_connections": 100, "max_wal_senders": 16}
-    assert rendered(settings, least) == "max_connections = 200\nmax_wal_senders = 16\n"
-    assert too_low(settings, least) == ["max_connections"]
+    assert raised(settings, least) == {"max_connections": 200, "max_wal_senders": 16}
+    assert raised({"max_connections": "300", "work_mem": "4MB"}, least) == {"max_connections": "300", "work_mem": "4MB"}
+    assert raised(settings, {}) == settings
     with pytest.raises(ValueError, match="no whole number"):
-        too_low({"max_connections": "many"}, least)
+        raised({"max_connections": "many"}, least)
 
 
 def test_what_rises_is_what_is_higher_than_it_was_and_nothing_else():
