@@ -373,6 +373,14 @@ def fence(me: NodeState, heard: Heards, rules: Rules, probe_seconds: float) -> F
     return Fence(False, "", f"{me.node} sees {len(seen)} of {len(voting)} voters and none with a later timeline")
 
 
+def begins_with(me: NodeState, elected: t.Optional[int], rules: Rules) -> bool:
+    """Whether a server that nobody elected is what this cluster begins with: it ran before its guard came, and no other node can have data.
+
+    `elected` is the timeline for which this node was last elected, None where it never was.
+    """
+    return rules.nodes == (me.node,) and not me.joined and me.promise is None and elected is None
+
+
 def roomier(me: NodeState, heard: Heards, rules: Rules) -> t.Optional[str]:
     """The standby that this primary hands over to because its disk is full, None where it has room or no standby has more.
 

@@ -212,15 +212,16 @@ class Acts:
             except (SessionError, OSError, TimeoutError):
                 self._stop("it might go on confirming what its copy lacks")
 
+    def take_over(self) -> None:
+        """Stop in order a server that ran before there was a guard, and start it as every server is started from now on."""
+        self._write_out()
+        self._stop("it ran before its guard came")
+        self.start("its guard has taken it over")
+
     def hand_over(self, target: str) -> None:
         """Stop in order, with all WAL at the standbys, and let the target be elected."""
         node, postgres = self._node, self._node.here
-        try:
-            postgres.server.checkpoint(_CHECKPOINT_SECONDS)
-        except SessionError as error:
-            # A disk that is full may refuse it, and is a reason to hand over.
-            if error.kind != "refused":
-                raise
+        self._write_out()
         node.say("role", f"Handing over to {target}", WARNING)
         node.handing_over_to = target
         node.publish()
@@ -302,6 +303,15 @@ class Acts:
                 os.kill(pid, signal.SIGHUP)
             return
         postgres.server.set_upstream(conninfo, slot, limit_seconds)
+
+    def _write_out(self) -> None:
+        """Have a stop that follows take little time."""
+        try:
+            self._node.here.server.checkpoint(_CHECKPOINT_SECONDS)
+        except SessionError as error:
+            # A disk that is full may refuse it, and the stop tries once more.
+            if error.kind != "refused":
+                raise
 
     def _make_slots(self) -> None:
         # Before the promotion, since a standby that finds none waits before it tries again. On a new primary all begin anew.

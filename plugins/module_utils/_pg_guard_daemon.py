@@ -17,6 +17,7 @@ from ansible_collections.escala.ha.plugins.module_utils._pg_decisions import (
     InForce,
     NodeState,
     Upstream,
+    begins_with,
     change_quorum,
     fence,
     joins,
@@ -199,6 +200,9 @@ class Guard:
             # One whose data is of no use must not even be read.
             if me.role not in ("primary", "empty") or me.timeline or self.busy():
                 return False
+            if begins_with(me, self.node.memory.elected, self.node.rules):
+                self.begin("take over", self.acts.take_over)
+                return True
             reason = "somebody else promoted this PostgreSQL, nobody elected it"
         self.acts.kill(reason)
         # Somebody who is stopping it in order goes on with that.

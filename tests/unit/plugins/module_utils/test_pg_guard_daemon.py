@@ -132,6 +132,43 @@ def test_one_whose_data_was_found_to_be_of_no_use_is_killed_also_by_the_next_gua
     assert world.did[:1] == ["kill"]
 
 
+def alone(world, **changes):
+    """A guard that comes to a server which ran before it, on the only node of its cluster."""
+    world.leads()
+    for name in ("joined", "promise", "elected"):
+        (world.directory / f"{name}.json").unlink(missing_ok=True)
+    world.observer.look = world.observer.look._replace(status=primary_status()._replace(slots=(), standbys=()))
+    return guard_of(world, data_nodes={"db1": "192.0.2.11"}, **changes)
+
+
+def test_a_server_that_ran_before_its_guard_came_is_stopped_in_order_and_starts_as_a_standby(world):
+    guard = alone(world)
+    rounds(guard)
+    assert world.did == ["checkpoint", "stop", "start"]
+    assert (world.path / "standby.signal").exists()
+    assert not guard.node.me().is_writer
+
+
+@pytest.mark.parametrize(
+    "remembers",
+    [("joined", IDENTIFIER), ("elected", 1), ("promise", {"timeline": 1, "candidate": "db1"})],
+    ids=["it has joined", "it was elected", "it has promised"],
+)
+def test_one_that_its_guard_has_known_before_is_not_begun_with(world, remembers):
+    alone(world)
+    world.remember(*remembers)
+    guard = guard_of(world, data_nodes={"db1": "192.0.2.11"})
+    rounds(guard)
+    assert world.did[0] == "kill"
+
+
+def test_a_server_that_runs_where_others_may_have_data_is_killed(world):
+    alone(world)
+    guard = guard_of(world)
+    rounds(guard)
+    assert world.did[0] == "kill"
+
+
 def test_a_primary_is_fenced_before_anything_is_written_that_may_fail(world):
     healthy(world)
     later = Quorum((3, 0), ("db1",))
