@@ -4,11 +4,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import re
+from ansible_collections.escala.ha.plugins.module_utils._stored_passwords import other_passwords
 
 DOCUMENTATION = r"""
 name: other_passwords
@@ -44,33 +40,6 @@ _value:
   type: list
   elements: str
 """
-
-_SCRAM = re.compile(r"SCRAM-SHA-256\$(\d+):([^$]+)\$([^:]+):(.+)")
-
-
-def password_matches(stored: str | None, password: str, user: str) -> bool:
-    text = stored or ""
-    if text.startswith("md5"):
-        found = hashlib.md5((password + user).encode(), usedforsecurity=False).hexdigest()
-        return hmac.compare_digest(text[3:], found)
-    parts = _SCRAM.fullmatch(text)
-    if not parts:
-        return False
-    try:
-        salt, key = base64.b64decode(parts[2], validate=True), base64.b64decode(parts[3], validate=True)
-    except binascii.Error:
-        return False
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, int(parts[1]))
-    return hmac.compare_digest(hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest(), key)
-
-
-def other_passwords(accounts: list[dict[str, str]], stored: list[dict[str, str]]) -> list[str]:
-    kept = {row["name"]: row["stored"] for row in stored}
-    return [
-        account["name"]
-        for account in accounts
-        if not password_matches(kept.get(account["name"]), account["password"], account["name"])
-    ]
 
 
 class FilterModule:

@@ -19,8 +19,9 @@ author:
 description:
   - A major version that the roles do not know; data of another one; a setting that a standby must not have less of than its primary, raised without all
     nodes; a password by which nodes enter each other, changed without all nodes or without a primary that has it first.
+  - Data that somebody else made; a node that would be a copy of data whose order of texts its own C library does not have.
   - A new cluster may become anything of a version that is known.
-positional: version, settings, passwords, passwords_before
+positional: version, settings, passwords, passwords_before, adopts
 options:
   _input:
     description: For each data node, in order, what M(escala.ha.postgresql_node_info) registered; an empty dictionary for one that is not in this run.
@@ -44,6 +45,10 @@ options:
     type: list
     elements: str
     default: []
+  adopts:
+    description: Whether data that somebody else made is what the cluster begins with.
+    type: bool
+    default: false
 seealso:
   - module: escala.ha.postgresql_node_info
   - plugin: escala.ha.postgresql_plan
@@ -75,9 +80,10 @@ def postgresql_refusals(
     settings: t.Mapping[str, t.Any],
     passwords: t.Sequence[str] = (),
     passwords_before: t.Sequence[str] = (),
+    adopts: bool = False,
 ) -> t.List[str]:
     try:
-        return refusals(nodes, Wish(str(version), settings, passwords, passwords_before))
+        return refusals(nodes, Wish(str(version), settings, passwords, passwords_before, adopts))
     except ValueError as error:
         raise AnsibleFilterError(f"postgresql_refusals: {error}") from error
 

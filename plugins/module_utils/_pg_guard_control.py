@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config, slot_name
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory, runs_in_unit
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import sync_directory
 
 _CGROUPS = "/sys/fs/cgroup"
@@ -211,14 +211,7 @@ class Control:
     def in_unit(self) -> bool:
         """Whether the server runs in its unit and not on somebody's own account, as far as that can be known."""
         postmaster = self._data.postmaster()
-        if postmaster is None:
-            return True
-        try:
-            with open(f"/proc/{postmaster}/cgroup", encoding="ascii") as file:
-                groups = [line.strip() for line in file if line.startswith("0::/")]
-        except OSError:
-            return True
-        return not groups or any(group.endswith(f"/{self._postgresql.unit}") for group in groups)
+        return postmaster is None or runs_in_unit(postmaster, self._postgresql.unit)
 
     def _kill_outside(self) -> t.List[int]:
         left = self._outside()

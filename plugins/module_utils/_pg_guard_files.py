@@ -235,3 +235,13 @@ def is_postgres(pid: int) -> bool:
     except OSError:
         return False
     return name.endswith("(postgres") and rest.split()[0] not in {"Z", "X"}
+
+
+def runs_in_unit(pid: int, unit: str) -> bool:
+    """Whether a process belongs to a unit of systemd, and not to somebody's own account or another unit, as far as that can be known."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+            groups = [line.strip() for line in file if line.startswith("0::/")]
+    except OSError:
+        return True
+    return not groups or any(group.endswith(f"/{unit}") for group in groups)

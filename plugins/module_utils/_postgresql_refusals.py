@@ -18,12 +18,16 @@ _ALL_AT_ONCE = (
 
 
 class Wish(t.NamedTuple):
-    """What a node is to have: the major version, its settings, and the lines of its password file, beside those that it has now."""
+    """What a node is to have: the major version, its settings, and the lines of its password file, beside those that it has now.
+
+    `adopts`: data that somebody else made is what the cluster begins with.
+    """
 
     version: str
     settings: t.Mapping[str, t.Any]
     passwords: t.Sequence[str]
     passwords_before: t.Sequence[str]
+    adopts: bool = False
 
 
 def refusals(nodes: Nodes, wish: Wish) -> t.List[str]:
@@ -35,6 +39,8 @@ def refusals(nodes: Nodes, wish: Wish) -> t.List[str]:
     return [
         *_of_an_unknown_version(wish),
         *_of_another_version(nodes, wish),
+        *_of_somebody_else(nodes, wish),
+        *_sorted_otherwise(nodes),
         *_rising_for_some(nodes, wish),
         *_with_other_passwords(nodes, wish),
     ]
@@ -66,6 +72,33 @@ def _of_another_version(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
     else:
         remedy = "A data node has one cluster: set postgresql_version to that of the one in use, and move the other one's folder away"
     yield f"{told}, and postgresql_version is {wish.version}. {remedy}"
+
+
+def _of_somebody_else(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
+    """Whoever put it there would find another configuration, other accounts and a restart that nobody announced."""
+    names = [name for name, seen in nodes.items() if seen.get("data") and seen.get("configured") is False]
+    if names and not wish.adopts:
+        yield (
+            f"{_several(names, 'has', 'have')} data that this collection did not make. adopt_database.yml has an old server become the first node"
+            " of a cluster; move away what nobody uses"
+        )
+
+
+def _sorted_otherwise(nodes: Nodes) -> t.Iterator[str]:
+    """A standby is a copy of the files. Where its library sorts texts otherwise its indexes are wrong, which nothing says."""
+    collations = sorted({name for seen in nodes.values() for name in seen.get("collations") or ()})
+    has_data = {seen["library"] for seen in nodes.values() if seen.get("data") and seen.get("library")}
+    new = [
+        name
+        for name, seen in nodes.items()
+        if seen.get("data") is False and seen.get("library") not in (None, *has_data)
+    ]
+    if collations and has_data and new:
+        told = ", ".join(f"{name} has {nodes[name]['library']}" for name in new)
+        yield (
+            f"databases sort by {', '.join(collations)} of {' and '.join(sorted(has_data))}, and {told}: a copy would have wrong indexes there."
+            " Take hosts of the same release, or have the data carried by migrate_database.yml, which builds them anew"
+        )
 
 
 def _rising_for_some(nodes: Nodes, wish: Wish) -> t.Iterator[str]:

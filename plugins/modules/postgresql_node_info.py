@@ -33,6 +33,9 @@ options:
     description: As whom to ask through the socket.
     type: str
     default: escala_guard
+  settings_file:
+    description: A file that is there as soon as whoever asks has configured this PostgreSQL.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -102,6 +105,20 @@ pending_restart:
   returned: success
   type: list
   elements: str
+collations:
+  description: By which collations databases sort that differ between versions of the library that has them; C(ICU) for all of that one.
+  returned: success
+  type: list
+  elements: str
+library:
+  description: The C library of the host, which has the collations.
+  returned: success
+  type: str
+  sample: glibc 2.41
+configured:
+  description: Whether O(settings_file) is there.
+  returned: success
+  type: bool
 least:
   description: Settings of which a standby must not have less than its primary, as the data was last used with.
   returned: success
@@ -134,6 +151,7 @@ def main() -> None:
             "data_directory": {"type": "path", "required": True},
             "port": {"type": "int", "default": 5432},
             "user": {"type": "str", "default": "escala_guard"},
+            "settings_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -141,13 +159,18 @@ def main() -> None:
     programs = f"/usr/lib/postgresql/{params['version']}/bin"
     versions = versions_beside(params["data_directory"])
     version = versions.get(os.path.normpath(params["data_directory"]))
+    host = {
+        "versions": versions,
+        "library": os.confstr("CS_GNU_LIBC_VERSION"),
+        "configured": os.path.exists(params["settings_file"] or ""),
+    }
     if version is None:
-        module.exit_json(changed=False, versions=versions, **observed(None, (0, "", ""), (0, "", "")))
+        module.exit_json(changed=False, **host, **observed(None, (0, "", ""), (0, "", "")))
     language = {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
     run = functools.partial(attempted, module.run_command, environ_update=language, handle_exceptions=False)
     control = run([f"{programs}/pg_controldata", params["data_directory"]])
     answer = run(question(QUERY, params["port"], params["user"]))
-    module.exit_json(changed=False, versions=versions, **observed(version, control, answer))
+    module.exit_json(changed=False, **host, **observed(version, control, answer))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_control
+from ansible_collections.escala.ha.plugins.module_utils import _pg_guard_control, _pg_guard_files
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_control import ActError, Control
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
 from tests.lab.eventually import eventually
@@ -219,7 +219,7 @@ def groups(host, postmaster, monkeypatch):
     def opens(path, *words, **options):
         return open(file if path == f"/proc/{postmaster.pid}/cgroup" else path, *words, **options)
 
-    monkeypatch.setattr(_pg_guard_control, "open", opens, raising=False)
+    monkeypatch.setattr(_pg_guard_files, "open", opens, raising=False)
     return file
 
 

@@ -165,3 +165,41 @@ def test_two_that_are_writable_are_nobody_to_learn_a_password():
 def test_a_version_that_the_roles_do_not_know_is_refused_for_a_new_cluster_too(version):
     [told] = refusals(dict.fromkeys(NAMES, NEW), Wish(version, LEAST, (), ()))
     assert told == f"postgresql_version is {version}, and only 15, 16, 17, 18 are known here: choose one of them"
+
+
+def test_data_that_somebody_else_made_is_refused_unless_it_is_meant():
+    seen = {"db1": node(configured=False), "db2": node(configured=True), "db3": NEW}
+    [told] = refusals(seen, WISH)
+    assert told.startswith("db1 has data that this collection did not make. adopt_database.yml")
+    assert refusals(seen, WISH._replace(adopts=True)) == []
+
+
+SORTED = {"collations": ["pt_BR.UTF-8"], "library": "glibc 2.36"}
+
+
+def test_a_node_whose_library_sorts_otherwise_is_not_made_a_copy():
+    seen = {
+        "db1": node(writable=True, **SORTED),
+        "db2": {**NEW, "library": "glibc 2.36"},
+        "db3": {**NEW, "library": "glibc 2.41"},
+    }
+    [told] = refusals(seen, WISH)
+    assert told.startswith(
+        "databases sort by pt_BR.UTF-8 of glibc 2.36, and db3 has glibc 2.41: a copy would have wrong indexes there."
+    )
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        # Sorted by code points.
+        {"db1": node(writable=True, library="glibc 2.36", collations=[]), "db2": {**NEW, "library": "glibc 2.41"}},
+        # As it runs already.
+        {"db1": node(writable=True, **SORTED), "db2": node(library="glibc 2.41", collations=[])},
+        {"db1": node(writable=True, **SORTED), "db2": {}},
+        {"db1": {**NEW, "library": "glibc 2.36"}, "db2": {**NEW, "library": "glibc 2.41"}},
+    ],
+    ids=["nothing depends on it", "it is one already", "not in this run", "no data yet"],
+)
+def test_another_library_is_no_hindrance_where(seen):
+    assert refusals(seen, WISH) == []

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from ansible_collections.escala.ha.plugins.filter.other_passwords import other_passwords, password_matches
 from ansible_collections.escala.ha.plugins.filter.scram_secret import scram_secret
+from ansible_collections.escala.ha.plugins.module_utils._stored_passwords import other_passwords, password_matches
 
 STORED = scram_secret("correct horse", "app", "another seed")
 

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, escala.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_adoption_info
+short_description: Say why a PostgreSQL that somebody else made may not become the first node of a cluster
+version_added: "0.4.0"
+author:
+  - The escala.ha contributors (@escala)
+description:
+  - Asks the server of the host itself through its socket, as the system's user postgres, and compares it with what a node is.
+  - Observes only and changes nothing. The collection community.postgresql needs a library that an old server may not have yet.
+options:
+  version:
+    description: The major version that a node has.
+    type: int
+    required: true
+  port:
+    description: The port on which a node listens.
+    type: int
+    default: 5432
+  data_directory:
+    description: Where a node has its data.
+    type: path
+    required: true
+  configuration_file:
+    description: Where a node has its configuration.
+    type: path
+    required: true
+  owners:
+    description: The databases that must be there, and the account that must own each.
+    type: dict
+    required: true
+  logins:
+    description: The accounts that may enter, each with its C(name) and its C(password). One that is there already must have the same.
+    type: list
+    elements: dict
+    required: true
+  addresses:
+    description: The addresses from which they come.
+    type: list
+    elements: str
+    required: true
+  settings:
+    description: All settings that a node has.
+    type: dict
+    required: true
+  sessions_may_end:
+    description: Whether whoever else is connected may be shut out.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode, since nothing is ever changed.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+seealso:
+  - module: escala.ha.postgresql_node_info
+"""
+
+EXAMPLES = r"""
+- name: See whether the old server may become a node
+  escala.ha.postgresql_adoption_info:
+    version: 17
+    data_directory: /var/lib/postgresql/17/main
+    configuration_file: /etc/postgresql/17/main/postgresql.conf
+    owners: {app: app}
+    logins: [{name: app, password: "{{ my_password }}"}]
+    addresses: [192.0.2.21, 192.0.2.22]
+    settings: {max_connections: 200}
+  register: my_server
+"""
+
+RETURN = r"""
+refusals:
+  description: Why it may not, each with the next step; none where it may.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: What is otherwise afterwards, and hinders nothing.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory, runs_in_unit
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_adoption import QUERY, Wish, notes, refusals
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import attempted, question
+
+_AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "int", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "data_directory": {"type": "path", "required": True},
+            "configuration_file": {"type": "path", "required": True},
+            "owners": {"type": "dict", "required": True},
+            "logins": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+            "addresses": {"type": "list", "elements": "str", "required": True},
+            "settings": {"type": "dict", "required": True},
+            "sessions_may_end": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wish = Wish(**module.params)
+    command = [*_AS_POSTGRES, *question(QUERY, wish.port, "postgres")]
+    status, answer, errors = attempted(module.run_command, command, cwd="/", handle_exceptions=False)
+    if status != 0:
+        said = f"no PostgreSQL answers user postgres through /run/postgresql on port {wish.port}: {errors.strip()}. Start it there, or set postgresql_port"
+        module.exit_json(changed=False, refusals=[said], notes=[])
+    seen = json.loads(answer)
+    postmaster = DataDirectory(seen["data_directory"]).postmaster()
+    in_unit = postmaster is None or runs_in_unit(postmaster, f"postgresql@{wish.version}-main.service")
+    module.exit_json(changed=False, refusals=refusals(seen, in_unit, wish), notes=notes(seen, wish))
+
+
+if __name__ == "__main__":
+    main()
