@@ -36,6 +36,8 @@ soak-failover: check venv ## the database's stories, 20 runs of each fault of it
 		.venv/bin/python -m pytest tests/lab/test_etapa_3_upgrade.py --soak -v || status=1; \
 	.venv/bin/ansible-playbook playbooks/end_database_migration.yml && $(PYTHON) -m lab up --topology major_upgrade && \
 		.venv/bin/python -m lab converge --until database && .venv/bin/python -m pytest tests/lab/test_etapa_3_major_upgrade.py --soak -v || status=1; \
+	$(PYTHON) -m lab down && $(PYTHON) -m lab up --topology adoption --fresh && .venv/bin/python -m lab converge && \
+		.venv/bin/python -m pytest tests/lab/test_etapa_3_adopt.py --soak -v || status=1; \
 	$(PYTHON) -m lab down && $(PYTHON) -m lab up --topology patroni --fresh && .venv/bin/python -m lab converge && \
 		.venv/bin/python -m pytest tests/lab/test_etapa_3_patroni.py --soak -v || status=1; \
 	exit $$status

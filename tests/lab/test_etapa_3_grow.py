@@ -50,7 +50,7 @@ class Members:
         """What ansible-playbook is told, so that these are the data nodes, and the others are ended."""
         inventory = json.loads((INVENTORY / "hosts.yml").read_text().partition("\n")[2])
         children = inventory["all"]["children"]
-        children["postgres_servers"]["hosts"] = {node: {} for node in nodes}
+        children.setdefault("postgres_servers", {})["hosts"] = {node: {} for node in nodes}
         former = [node for node in self.cluster.nodes if node not in nodes]
         children["postgres_former_servers"] = {"hosts": {node: {} for node in former} if ended else {}}
         self._file.write_text(json.dumps(inventory, indent=1))

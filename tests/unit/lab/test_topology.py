@@ -127,7 +127,7 @@ def test_a_topology_that_cannot_be_is_refused(tmp_path: Path, text: str, complai
 def test_an_unknown_topology_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
         LabError,
-        match=r"'huge' does not exist; there are backups, backups_pgbackrest, backups_s3, database, database_debian12, default, (\w+, )*small",
+        match=r"'huge' does not exist; there are adoption, backups, backups_pgbackrest, backups_s3, database, database_debian12, default, (\w+, )*small",
     ):
         topology.load("huge")
 
