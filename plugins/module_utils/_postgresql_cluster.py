@@ -22,6 +22,8 @@ select json_build_object(
   'invalid_settings', (select coalesce(json_agg(name || ': ' || error order by name), '[]') from pg_file_settings
                        where error is not null and error <> 'setting could not be applied'),
   'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
+  'locales', (select coalesce(json_agg(distinct one), '[]') from pg_database cross join unnest(array[datcollate, datctype]) as one
+              where one !~* '^(c|posix)(\\.|$)'),
   'collations', (select coalesce(json_agg(distinct case datlocprovider when 'i' then 'ICU' else datcollate end), '[]') from pg_database
                  where datlocprovider = 'i' or datlocprovider = 'c' and datcollate !~* '^(c|posix)(\\.|$)'))
 """
@@ -33,6 +35,7 @@ _NOT_RUNNING: t.Dict[str, t.Any] = {
     "standbys": [],
     "invalid_settings": [],
     "pending_restart": [],
+    "locales": [],
     "collations": [],
 }
 # A server that starts as a standby does not start with less of these than its primary had: how pg_controldata calls them, and the settings.

@@ -76,29 +76,42 @@ def _of_another_version(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
 
 def _of_somebody_else(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
     """Whoever put it there would find another configuration, other accounts and a restart that nobody announced."""
-    names = [name for name, seen in nodes.items() if seen.get("data") and seen.get("configured") is False]
+    names = [name for name, seen in nodes.items() if seen.get("foreign")]
     if names and not wish.adopts:
         yield (
-            f"{_several(names, 'has', 'have')} data that this collection did not make. adopt_database.yml has an old server become the first node"
-            " of a cluster; move away what nobody uses"
+            f"{_several(names, 'has', 'have')} a PostgreSQL that this collection did not make. adopt_database.yml has an old server become the first node"
+            " of a cluster; move away data and configuration that nobody uses"
         )
 
 
 def _sorted_otherwise(nodes: Nodes) -> t.Iterator[str]:
-    """A standby is a copy of the files. Where its library sorts texts otherwise its indexes are wrong, which nothing says."""
-    collations = sorted({name for seen in nodes.values() for name in seen.get("collations") or ()})
-    has_data = {seen["library"] for seen in nodes.values() if seen.get("data") and seen.get("library")}
-    new = [
-        name
-        for name, seen in nodes.items()
-        if seen.get("data") is False and seen.get("library") not in (None, *has_data)
+    """A standby is a copy of the files. Its indexes are wrong where its library sorts otherwise, and nothing says so; without the locale nobody gets in."""
+    having, new = _with_data(nodes), [name for name, seen in nodes.items() if seen.get("data") is False]
+    collations = sorted({name for seen in having for name in seen.get("collations") or ()})
+    libraries = sorted({seen["library"] for seen in having if seen.get("library")})
+    others = [
+        f"{name} has {nodes[name]['library']}" for name in new if nodes[name].get("library") not in (None, *libraries)
     ]
-    if collations and has_data and new:
-        told = ", ".join(f"{name} has {nodes[name]['library']}" for name in new)
+    if collations and libraries and others:
         yield (
-            f"databases sort by {', '.join(collations)} of {' and '.join(sorted(has_data))}, and {told}: a copy would have wrong indexes there."
+            f"databases sort by {', '.join(collations)} of {' and '.join(libraries)}, and {', '.join(others)}: a copy would have wrong indexes there."
             " Take hosts of the same release, or have the data carried by migrate_database.yml, which builds them anew"
         )
+    needed = sorted({name for seen in having for name in seen.get("locales") or ()})
+    for name in new:
+        available = {_plain(one) for one in nodes[name].get("available_locales") or ()}
+        missing = [one for one in needed if _plain(one) not in available]
+        if missing and available:
+            yield f"{name} lacks the locale {', '.join(missing)} of the databases, and would let nobody in: generate it there (package locales)"
+
+
+def _plain(locale: str) -> str:
+    """`locale -a` writes them otherwise than they are named."""
+    return locale.lower().replace("-", "")
+
+
+def _with_data(nodes: Nodes) -> t.List[t.Mapping[str, t.Any]]:
+    return [seen for seen in nodes.values() if seen.get("data")]
 
 
 def _rising_for_some(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
@@ -113,7 +126,8 @@ def _rising_for_some(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
 
 def _with_other_passwords(nodes: Nodes, wish: Wish) -> t.Iterator[str]:
     """A node and a primary that do not have the same passwords go on until one connects to the other, and then never again."""
-    if not any(seen.get("data") for seen in nodes.values()) or set(wish.passwords) <= set(wish.passwords_before):
+    # One that is only to become a node has entered no other.
+    if wish.adopts or not _with_data(nodes) or set(wish.passwords) <= set(wish.passwords_before):
         return
     told, away = "the passwords by which nodes enter each other are to change", unseen(nodes)
     # Where there was no file at all, a node that is made anew gets the passwords that the others have.

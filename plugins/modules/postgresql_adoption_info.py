@@ -35,16 +35,30 @@ options:
     description: The databases that must be there, and the account that must own each.
     type: dict
     required: true
-  logins:
-    description: The accounts that may enter, each with its C(name) and its C(password). One that is there already must have the same.
+  accounts:
+    description: The accounts that may enter.
     type: list
     elements: dict
     required: true
-  addresses:
-    description: The addresses from which they come.
-    type: list
-    elements: str
-    required: true
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+        required: true
+      password:
+        description: Its password. One that is there already must have the same.
+        type: str
+        required: true
+      databases:
+        description: The databases that it may enter; V(replication) for streaming.
+        type: list
+        elements: str
+        required: true
+      addresses:
+        description: The addresses or networks from which it comes, by TLS.
+        type: list
+        elements: str
+        required: true
   settings:
     description: All settings that a node has.
     type: dict
@@ -71,8 +85,7 @@ EXAMPLES = r"""
     data_directory: /var/lib/postgresql/17/main
     configuration_file: /etc/postgresql/17/main/postgresql.conf
     owners: {app: app}
-    logins: [{name: app, password: "{{ my_password }}"}]
-    addresses: [192.0.2.21, 192.0.2.22]
+    accounts: [{name: app, password: "{{ my_password }}", databases: [app], addresses: [192.0.2.21, 192.0.2.22]}]
     settings: {max_connections: 200}
   register: my_server
 """
@@ -91,14 +104,29 @@ notes:
 """
 
 import json
+import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory, runs_in_unit
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_adoption import QUERY, Wish, notes, refusals
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_adoption import (
+    QUERY,
+    UNLOGGED,
+    Host,
+    Wish,
+    notes,
+    refusals,
+)
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import attempted, question
 
 _AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
+_ACCOUNT = {
+    "name": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "databases": {"type": "list", "elements": "str", "required": True},
+    "addresses": {"type": "list", "elements": "str", "required": True},
+}
 
 
 def main() -> None:
@@ -109,23 +137,36 @@ def main() -> None:
             "data_directory": {"type": "path", "required": True},
             "configuration_file": {"type": "path", "required": True},
             "owners": {"type": "dict", "required": True},
-            "logins": {"type": "list", "elements": "dict", "required": True, "no_log": True},
-            "addresses": {"type": "list", "elements": "str", "required": True},
+            "accounts": {"type": "list", "elements": "dict", "required": True, "options": _ACCOUNT},
             "settings": {"type": "dict", "required": True},
             "sessions_may_end": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     wish = Wish(**module.params)
-    command = [*_AS_POSTGRES, *question(QUERY, wish.port, "postgres")]
-    status, answer, errors = attempted(module.run_command, command, cwd="/", handle_exceptions=False)
+
+    def asked(sql: str, database: str = "postgres") -> t.Tuple[int, str, str]:
+        command = [*_AS_POSTGRES, *question(sql, wish.port, "postgres", database)]
+        return attempted(module.run_command, command, cwd="/", handle_exceptions=False)
+
+    status, answer, errors = asked(QUERY)
     if status != 0:
-        said = f"no PostgreSQL answers user postgres through /run/postgresql on port {wish.port}: {errors.strip()}. Start it there, or set postgresql_port"
+        said = f"no PostgreSQL answers the user postgres through /run/postgresql on port {wish.port}: {errors.strip()}. Start it, or set postgresql_port"
         module.exit_json(changed=False, refusals=[said], notes=[])
     seen = json.loads(answer)
-    postmaster = DataDirectory(seen["data_directory"]).postmaster()
-    in_unit = postmaster is None or runs_in_unit(postmaster, f"postgresql@{wish.version}-main.service")
-    module.exit_json(changed=False, refusals=refusals(seen, in_unit, wish), notes=notes(seen, wish))
+    answers = {database: asked(UNLOGGED, database) for database in seen["databases"]}
+    closed = [f"{name}: {found[2].strip()}" for name, found in answers.items() if found[0] != 0]
+    if closed:
+        said = f"not every database can be looked into as postgres: {'; '.join(closed)}"
+        module.exit_json(changed=False, refusals=[said], notes=[])
+    place = seen["data_directory"]
+    postmaster = DataDirectory(place).postmaster()
+    host = Host(
+        in_unit=postmaster is None or runs_in_unit(postmaster, f"postgresql@{wish.version}-main.service"),
+        is_moved=os.path.islink(place) or os.path.ismount(place),
+        unlogged={name: json.loads(found[1]) for name, found in answers.items()},
+    )
+    module.exit_json(changed=False, refusals=refusals(seen, host, wish), notes=notes(seen, wish))
 
 
 if __name__ == "__main__":

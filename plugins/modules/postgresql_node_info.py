@@ -33,7 +33,10 @@ options:
     description: As whom to ask through the socket.
     type: str
     default: escala_guard
-  settings_file:
+  configuration_file:
+    description: Where its configuration is.
+    type: path
+  own_settings_file:
     description: A file that is there as soon as whoever asks has configured this PostgreSQL.
     type: path
 attributes:
@@ -110,13 +113,23 @@ collations:
   returned: success
   type: list
   elements: str
+locales:
+  description: The locales that databases need, beside C and POSIX.
+  returned: success
+  type: list
+  elements: str
 library:
   description: The C library of the host, which has the collations.
   returned: success
   type: str
   sample: glibc 2.41
-configured:
-  description: Whether O(settings_file) is there.
+available_locales:
+  description: The locales that the host has, as C(locale -a) names them.
+  returned: success
+  type: list
+  elements: str
+foreign:
+  description: Whether there is data, or O(configuration_file), and O(own_settings_file) is not there, so that somebody else has made it.
   returned: success
   type: bool
 least:
@@ -151,7 +164,8 @@ def main() -> None:
             "data_directory": {"type": "path", "required": True},
             "port": {"type": "int", "default": 5432},
             "user": {"type": "str", "default": "escala_guard"},
-            "settings_file": {"type": "path"},
+            "configuration_file": {"type": "path"},
+            "own_settings_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -159,15 +173,17 @@ def main() -> None:
     programs = f"/usr/lib/postgresql/{params['version']}/bin"
     versions = versions_beside(params["data_directory"])
     version = versions.get(os.path.normpath(params["data_directory"]))
+    language = {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
+    run = functools.partial(attempted, module.run_command, environ_update=language, handle_exceptions=False)
+    made = version is not None or os.path.exists(params["configuration_file"] or "")
     host = {
         "versions": versions,
         "library": os.confstr("CS_GNU_LIBC_VERSION"),
-        "configured": os.path.exists(params["settings_file"] or ""),
+        "available_locales": run(["locale", "-a"])[1].split(),
+        "foreign": made and not os.path.exists(params["own_settings_file"] or ""),
     }
     if version is None:
         module.exit_json(changed=False, **host, **observed(None, (0, "", ""), (0, "", "")))
-    language = {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
-    run = functools.partial(attempted, module.run_command, environ_update=language, handle_exceptions=False)
     control = run([f"{programs}/pg_controldata", params["data_directory"]])
     answer = run(question(QUERY, params["port"], params["user"]))
     module.exit_json(changed=False, **host, **observed(version, control, answer))

@@ -168,10 +168,10 @@ def test_a_version_that_the_roles_do_not_know_is_refused_for_a_new_cluster_too(v
 
 
 def test_data_that_somebody_else_made_is_refused_unless_it_is_meant():
-    seen = {"db1": node(configured=False), "db2": node(configured=True), "db3": NEW}
+    seen = {"db1": node(foreign=True), "db2": node(foreign=False), "db3": {**NEW, "foreign": True}}
     [told] = refusals(seen, WISH)
-    assert told.startswith("db1 has data that this collection did not make. adopt_database.yml")
-    assert refusals(seen, WISH._replace(adopts=True)) == []
+    assert told.startswith("db1, db3 have a PostgreSQL that this collection did not make. adopt_database.yml")
+    assert refusals(seen, WISH._replace(adopts=True, passwords_before=())) == []
 
 
 SORTED = {"collations": ["pt_BR.UTF-8"], "library": "glibc 2.36"}
@@ -203,3 +203,14 @@ def test_a_node_whose_library_sorts_otherwise_is_not_made_a_copy():
 )
 def test_another_library_is_no_hindrance_where(seen):
     assert refusals(seen, WISH) == []
+
+
+def test_a_node_without_a_locale_of_the_databases_is_not_made_a_copy():
+    here = {"library": "glibc 2.41", "locales": ["de_DE.utf8", "pt_BR.UTF-8"]}
+    seen = {
+        "db1": node(writable=True, available_locales=["C", "pt_BR.utf8"], **here),
+        "db2": {**NEW, "library": "glibc 2.41", "available_locales": ["C", "de_DE.utf8", "pt_BR.utf8"]},
+        "db3": {**NEW, "library": "glibc 2.41", "available_locales": ["C", "C.utf8"]},
+    }
+    [told] = refusals(seen, WISH)
+    assert told.startswith("db3 lacks the locale de_DE.utf8, pt_BR.UTF-8 of the databases, and would let nobody in")

@@ -20,3 +20,26 @@ def test_data_of_another_version_is_seen_beside_the_place_that_is_asked_about(ru
 def test_a_host_without_any_data_has_none(run_module, tmp_path):
     result = run_module("postgresql_node_info", {"version": 17, "data_directory": str(tmp_path / "17" / "main")})
     assert (result["data"], result["versions"]) == (False, {})
+
+
+@pytest.mark.parametrize(
+    ("data", "theirs", "ours", "foreign"),
+    [(False, False, False, False), (True, False, False, True), (False, True, False, True), (True, True, True, False)],
+)
+def test_what_somebody_else_made_is_told_from_what_is_ours(run_module, tmp_path, data, theirs, ours, foreign):
+    files = {"configuration_file": tmp_path / "postgresql.conf", "own_settings_file": tmp_path / "escala.conf"}
+    for name, there in (("configuration_file", theirs), ("own_settings_file", ours)):
+        if there:
+            files[name].touch()
+    if data:
+        made(tmp_path / "17" / "main", 17)
+    options = {
+        "version": 17,
+        "data_directory": str(tmp_path / "17" / "main"),
+        "port": 1,
+        **{n: str(f) for n, f in files.items()},
+    }
+    result = run_module("postgresql_node_info", options)
+    assert result["foreign"] is foreign
+    assert result["library"].startswith("glibc ")
+    assert "C" in result["available_locales"]
