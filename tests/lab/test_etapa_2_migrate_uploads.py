@@ -34,6 +34,8 @@ OLD_SERVER = "legacy1"
 FILES = int(os.environ.get("ESCALA_UPLOADS", "300"))
 FILE_BYTES = 107_374
 # Extra variables, where the inventory does not say yet which shared place there is.
+# Emulated hosts copy about two files a second, which is what people with the other pause upload.
+EMULATED_PAUSE_SECONDS = 3.0
 VARIABLES = [f"--extra-vars=@{file}" for file in [os.environ.get("ESCALA_UPLOADS_VARIABLES")] if file]
 WRITE_STALL_SECONDS = 5.0
 # Between two answers to readers: what a steady load of them has on a busy machine without any migration.
@@ -95,10 +97,11 @@ class Seen:
 class People:
     """Some upload, some read what was uploaded, one deletes; whoever is told to wait does so and asks again."""
 
-    WRITERS, READERS, PAUSE_SECONDS = 2, 2, 0.25
+    WRITERS, READERS = 2, 2
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, pause_seconds: float) -> None:
         self._target = target
+        self._pause_seconds = pause_seconds
         self._over = threading.Event()
         self._random = random.Random(1)
         self.seen = Seen()
@@ -120,7 +123,7 @@ class People:
             said = await self._until_taken(session, "POST", "/api/uploads", 201, content)
             if said:
                 self.seen.acknowledged[json.loads(said)["id"]] = hashlib.sha256(content).hexdigest()
-            await asyncio.sleep(self.PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def _delete(self, session: aiohttp.ClientSession) -> None:
         while not self._over.is_set():
@@ -158,7 +161,7 @@ class People:
 
     async def _read(self, session: aiohttp.ClientSession) -> None:
         while not self._over.is_set():
-            await asyncio.sleep(self.PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
             if not self.seen.acknowledged:
                 continue
             upload, checksum = self._random.choice(list(self.seen.acknowledged.items()))
@@ -187,8 +190,8 @@ class People:
 
 
 @contextlib.contextmanager
-def people_at_work(target: Target) -> Iterator[People]:
-    people = People(target)
+def people_at_work(target: Target, pause_seconds: float = 0.25) -> Iterator[People]:
+    people = People(target, pause_seconds)
     background = Background("people", people.run)
     try:
         background.wait_until("people read and write", lambda: len(people.seen.reads) > 20, within=60)
@@ -255,7 +258,7 @@ def test_uploads_move_from_a_share_to_an_object_storage_and_back(
     seeded = [word for word in seeded if "migrate_uploads_last_seconds" not in word]
     _moved(output / "share.log", *seeded, *_between("old_server", "share"))
     for source, other in (("share", "s3"), ("s3", "share")):
-        with people_at_work(target) as people:
+        with people_at_work(target, EMULATED_PAUSE_SECONDS) as people:
             seconds = _moved(output / f"{other}.log", *seeded, *_between(source, other))
         _assert_nobody_waited(people.seen, seconds)
         assert _account()["objects"] >= FILES
