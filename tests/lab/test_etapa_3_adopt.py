@@ -80,7 +80,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     assert f"it does not run in the unit {UNIT}: end whatever runs it instead" in said
     assert "who is connected would be shut out: app of" in said
     said = members.refused("etapa_3_postgresql.yml", alone, ended=False)
-    assert f"{old} has data that this collection did not make. adopt_database.yml" in said
+    assert f"{old} has a PostgreSQL that this collection did not make. adopt_database.yml" in said
 
     # What its administrator does: from here on the application is served by its new hosts only.
     lab.on(
