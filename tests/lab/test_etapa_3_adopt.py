@@ -10,7 +10,7 @@ import pytest
 
 from lab.inventory import cluster_is_loaded
 from lab.paths import INVENTORY
-from tests.lab.database_migration import STALL_SECONDS, done, nothing_changes, stall, users
+from tests.lab.database_migration import STALL_SECONDS, done, nothing_changes, on_the_old_server, stall, users
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
@@ -58,10 +58,6 @@ def members(lab: Lab, old: str, output: Path) -> Iterator[Members]:
         file.unlink(missing_ok=True)
 
 
-def on_the_old_server(lab: Lab, old: str, statement: str) -> str:
-    return lab.on(old, f"su postgres -c 'psql -XAt -v ON_ERROR_STOP=1 -d postgres -c \"{statement}\"'").strip()
-
-
 def unharmed(result: Result, what: str) -> None:
     print(result)
     name = f"adopt_{what.replace(' ', '_')}"
@@ -88,13 +84,13 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     )
     eventually("the platform serves", lambda: lab.on(old, f"systemctl is-active {UNIT}").strip() == "active", within=30)
     for statement in ("ALTER SYSTEM SET work_mem = '5MB'", "SELECT pg_create_physical_replication_slot('forgotten')"):
-        on_the_old_server(lab, old, statement)
+        on_the_old_server(lab, statement)
     said = members.refused(ADOPT, alone, ended=False)
     assert "ALTER SYSTEM has set work_mem" in said
     assert "it has the replication slots forgotten" in said
     for statement in ("ALTER SYSTEM RESET ALL", "SELECT pg_drop_replication_slot('forgotten')"):
-        on_the_old_server(lab, old, statement)
-    before = on_the_old_server(lab, old, "SELECT system_identifier FROM pg_control_system()")
+        on_the_old_server(lab, statement)
+    before = on_the_old_server(lab, "SELECT system_identifier FROM pg_control_system()")
     check = done(ADOPT, *members.having(alone, ended=False), "--check", "--diff")
     assert members.cluster.secrets["secret_database_app_password"] not in check
 
@@ -126,7 +122,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     )
     assert not lost
     nothing_changes(ADOPT, *members.having(alone, ended=False))
-    assert on_the_old_server(lab, old, "SELECT system_identifier FROM pg_control_system()") == before
+    assert on_the_old_server(lab, "SELECT system_identifier FROM pg_control_system()") == before
 
     # The application comes by the poolers from here on, and standbys join.
     cluster_is_loaded(True)
