@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.lab.database_migration import STALL_SECONDS, done, nothing_changes, o
 from tests.lab.eventually import eventually, widened
 from tests.lab.handle import Lab, playbook
 from tests.lab.interrupted import chance, kill_at_a_task
-from tests.lab.load import Result
+from tests.lab.load import Load, Result
 from tests.lab.measurements import MANAGER, record
 from tests.lab.postgres import Cluster, keep_logs
 from tests.lab.recap import changed_hosts
@@ -58,6 +59,14 @@ def members(lab: Lab, old: str, output: Path) -> Iterator[Members]:
         file.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def at_work(target: Target, output: Path, phase: str) -> Iterator[Load]:
+    folder = output / phase
+    folder.mkdir()
+    with users(target, folder) as load:
+        yield load
+
+
 def unharmed(result: Result, what: str) -> None:
     print(result)
     name = f"adopt_{what.replace(' ', '_')}"
@@ -95,7 +104,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     assert members.cluster.secrets["secret_database_app_password"] not in check
 
     # Under load, and killed on the way: the application finds it where it was.
-    with users(target, output / "adopt") as load:
+    with at_work(target, output, "adopt") as load:
         since = time.monotonic()
         kill_at_a_task(
             ADOPT, *members.having(alone, ended=False), by=chance(), output=output / "killed.log", among=ADOPT_TASKS
@@ -127,7 +136,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     # The application comes by the poolers from here on, and standbys join.
     cluster_is_loaded(True)
     first, second, third = lab.group("future_postgres_servers")
-    with users(target, output / "joined") as load:
+    with at_work(target, output, "joined") as load:
         done(DEPLOY, *members.having(alone, ended=False))
         members.become(ADD, [first, old])
         members.become(ADD, sorted([first, second, old]))
@@ -137,7 +146,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     cluster = Cluster(
         lab, {name: members.cluster.nodes[name] for name in sorted([first, second, old])}, members.cluster.pools
     )
-    with users(target, output / "moved") as load, cluster.measuring(output) as measurement:
+    with at_work(target, output, "moved") as load, cluster.measuring(output) as measurement:
         since = time.monotonic()
         for goal in (first, old, first):
             done(SWITCH, *members.having(sorted([first, second, old]), ended=False), "-e", f"switchover_target={goal}")
@@ -151,7 +160,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
     )
 
     # And without it.
-    with users(target, output / "left") as load:
+    with at_work(target, output, "left") as load:
         members.become(REMOVE, [first, second])
         members.become(ADD, [first, second, third])
     unharmed(load.result, "the old server leaves and another joins")
