@@ -17,7 +17,8 @@ version_added: "0.3.0"
 author:
   - The escala.ha contributors (@escala)
 description:
-  - Makes one entry for each host, in their order. A node's name is the first part of its host's; two hosts that would have the same one are refused.
+  - Makes one entry for each host, in their order. A node's name is the first part of its host's, and its number what the name ends in, or what
+    the host's variable C(postgresql_node_id) says; two hosts that would have the same are refused.
 positional: hostvars
 options:
   _input:
@@ -43,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Entries with the keys C(name), C(id) (a number that only depends on the name), C(host) (in the inventory) and C(address).
+  description: Entries with the keys C(name), C(id) (a number), C(host) (in the inventory) and C(address).
   type: list
   elements: dict
 """
@@ -56,7 +57,7 @@ def database_nodes(
         if address not in hostvars[host]:
             raise AnsibleFilterError(f"database_nodes: {address} is not set for the host {host}")
     try:
-        return named((host, hostvars[host][address]) for host in hosts)
+        return named((host, hostvars[host][address], hostvars[host].get("postgresql_node_id")) for host in hosts)
     except ClusterError as error:
         raise AnsibleFilterError(f"database_nodes: {error}") from error
 

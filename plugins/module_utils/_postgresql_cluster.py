@@ -171,14 +171,21 @@ def least(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Dict[str, int]:
     return found
 
 
-def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, t.Any]]:
-    """Nodes from hosts and addresses, by the first part of the host's name. Raises ClusterError for names that cannot be nodes' names.
+def named(hosts: t.Iterable[t.Tuple[str, str, t.Any]]) -> t.List[t.Dict[str, t.Any]]:
+    """Nodes from hosts, addresses and numbers, by the first part of the host's name. Raises ClusterError for what cannot be a node's name or number.
 
-    A node's number comes from its name alone, so that it stays when others come and go: what the name ends in, or a sum of the name.
+    Without one, None, a node's number comes from its name alone, so that it stays when others come and go: what the name ends in, or a sum of the name.
     """
     found: t.List[t.Dict[str, t.Any]] = [
-        {"name": name, "id": _number(name), "host": host, "address": address}
-        for name, host, address in ((host.partition(".")[0], host, address) for host, address in hosts)
+        {
+            "name": name,
+            "id": _number(name) if number is None else _given(host, number),
+            "host": host,
+            "address": address,
+        }
+        for name, host, address, number in (
+            (host.partition(".")[0], host, address, number) for host, address, number in hosts
+        )
     ]
     taken: t.Dict[t.Union[int, str], str] = {}
     for node in found:
@@ -190,9 +197,20 @@ def named(hosts: t.Iterable[t.Tuple[str, str]]) -> t.List[t.Dict[str, t.Any]]:
         # Slots know no hyphen.
         for key in (name.replace("-", "_"), node["id"]):
             if key in taken:
-                raise ClusterError(f"{host} and {taken[key]} would be the same node {key}; name them differently")
+                remedy = (
+                    "give the one that is new another postgresql_node_id"
+                    if key == node["id"]
+                    else "name them differently"
+                )
+                raise ClusterError(f"{host} and {taken[key]} would be the same node {key}; {remedy}")
             taken[key] = host
     return found
+
+
+def _given(host: str, number: t.Any) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", str(number)):
+        raise ClusterError(f"postgresql_node_id of {host} is {number!r}; it must be a whole number from 1 to 999999999")
+    return int(number)
 
 
 def _number(name: str) -> int:

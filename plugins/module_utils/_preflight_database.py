@@ -32,6 +32,7 @@ from ansible_collections.escala.ha.plugins.module_utils._preflight_questions imp
 )
 
 _VERSION, _SOURCE, _MAX_CONNECTIONS = "postgresql_version", "postgresql_install_from", "postgresql_max_connections"
+_NUMBER = "postgresql_node_id"
 _HOSTS_MAXIMUM = "platform_app_servers_maximum"
 _AUTOMATIC = "pg_guard_automatic"
 _CHOICES = {
@@ -88,7 +89,7 @@ def node_names(platform: Platform) -> Faults:
 
 def _no_names(platform: Platform, group: str) -> Faults:
     try:
-        named((host.name, "") for host in platform.members(group))
+        named((host.name, "", host.setting(_NUMBER)) for host in platform.members(group))
     except ClusterError as error:
         problem, _semicolon, remedy = str(error).partition("; ")
         yield Fault("inventory", group, None, problem, remedy or "rename the host in the inventory")

@@ -45,12 +45,14 @@ class Members:
     def __init__(self, cluster: Cluster, file: Path, output: Path) -> None:
         self.cluster, self._file, self._output = cluster, file, output
         self._number = 0
+        # Of some of the nodes, beside what the lab's inventory says.
+        self.variables: dict[str, dict[str, int]] = {}
 
     def having(self, nodes: list[str], *, ended: bool = True) -> tuple[str, ...]:
         """What ansible-playbook is told, so that these are the data nodes, and the others are ended."""
         inventory = json.loads((INVENTORY / "hosts.yml").read_text().partition("\n")[2])
         children = inventory["all"]["children"]
-        children.setdefault("postgres_servers", {})["hosts"] = {node: {} for node in nodes}
+        children.setdefault("postgres_servers", {})["hosts"] = {node: self.variables.get(node, {}) for node in nodes}
         former = [node for node in self.cluster.nodes if node not in nodes]
         children["postgres_former_servers"] = {"hosts": {node: {} for node in former} if ended else {}}
         self._file.write_text(json.dumps(inventory, indent=1))

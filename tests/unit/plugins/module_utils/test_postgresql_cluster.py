@@ -168,7 +168,7 @@ def test_settings_never_go_below_what_any_node_was_last_used_with():
 
 
 def test_a_node_has_the_first_part_of_its_host_s_name():
-    assert named([("db1.example.com", "192.0.2.31"), ("db-2", "192.0.2.32")]) == [
+    assert named([("db1.example.com", "192.0.2.31", None), ("db-2", "192.0.2.32", None)]) == [
         {"name": "db1", "id": 1, "host": "db1.example.com", "address": "192.0.2.31"},
         {"name": "db-2", "id": 2, "host": "db-2", "address": "192.0.2.32"},
     ]
@@ -179,10 +179,30 @@ def test_a_node_has_the_first_part_of_its_host_s_name():
 )
 def test_names_that_could_not_be_nodes_are_refused(hosts):
     with pytest.raises(ClusterError, match=r"would be the"):
-        named([(host, "192.0.2.1") for host in hosts])
+        named([(host, "192.0.2.1", None) for host in hosts])
 
 
 def test_a_node_s_number_is_its_own_whoever_else_there_is():
-    [first, last] = [named([("london.a", "192.0.2.1"), ("db10.a", "192.0.2.2")]), named([("london.a", "192.0.2.1")])]
+    [first, last] = [
+        named([("london.a", "192.0.2.1", None), ("db10.a", "192.0.2.2", None)]),
+        named([("london.a", "192.0.2.1", None)]),
+    ]
     assert [node["id"] for node in first] == [last[0]["id"], 10]
     assert last[0]["id"] > 0
+
+
+def test_of_two_that_end_in_the_same_one_is_given_another_number():
+    hosts = [("legacy1", "192.0.2.71", None), ("db1", "192.0.2.31", None)]
+    with pytest.raises(
+        ClusterError,
+        match="db1 and legacy1 would be the same node 1; give the one that is new another postgresql_node_id",
+    ):
+        named(hosts)
+    for number in (11, "11"):
+        assert [node["id"] for node in named([hosts[0], ("db1", "192.0.2.31", number)])] == [1, 11]
+
+
+@pytest.mark.parametrize("number", [0, -1, "eleven", "", 1_000_000_000, 1.5, True])
+def test_what_is_no_number_of_a_node_is_refused(number):
+    with pytest.raises(ClusterError, match="postgresql_node_id of db1 is .*; it must be a whole number"):
+        named([("db1", "192.0.2.31", number)])
