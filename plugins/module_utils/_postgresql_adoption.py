@@ -65,7 +65,7 @@ class Wish(t.NamedTuple):
     """What the server is to be as a node: by the inventory, and as the roles have it.
 
     `accounts` have a name, a password, the databases that they enter and the addresses or networks from which; `settings` are all that the role sets;
-    `owners` are the databases'.
+    `owners` are the databases'. `checksums`: whether its pages must have them.
     """
 
     version: int
@@ -75,6 +75,7 @@ class Wish(t.NamedTuple):
     owners: t.Mapping[str, str]
     accounts: t.Sequence[Json]
     settings: Json
+    checksums: bool = True
     sessions_may_end: bool = False
 
 
@@ -109,9 +110,6 @@ def notes(seen: Json, wish: Wish) -> t.List[str]:
         "No account of the inventory are, and log in from nowhere": [
             name for name in seen["logins"] if name not in known
         ],
-        "Its data has no checksums, and neither have its copies": []
-        if seen["checksums"]
-        else ["pg_checksums --enable takes the server down meanwhile"],
     }
     return [f"{what}: {', '.join(names)}" for what, names in said.items() if names]
 
@@ -134,6 +132,11 @@ def _not_this_server(seen: Json, host: Host, wish: Wish) -> t.Iterator[str]:
     if not host.in_unit:
         yield (
             f"it does not run in the unit postgresql@{wish.version}-main: end whatever runs it instead, so that nothing starts it again, and start that unit"
+        )
+    if wish.checksums and not seen["checksums"]:
+        yield (
+            "its data has no checksums, by which damage is noticed, and neither would its copies: pg_checksums --enable, for which it must be stopped, or"
+            " postgresql_checksums: false for all nodes"
         )
     if seen["wal_level"] == "minimal":
         yield "its wal_level is minimal, and what was written so starts as no standby: set it to replica there, and restart it once"

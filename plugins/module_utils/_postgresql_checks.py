@@ -300,9 +300,14 @@ def judge_slots(seen: Observation) -> Verdict:
     return SLOTS.passes(f"{_list(wanted)} on {seen.primary}, each in use" if wanted else "none is needed", **evidence)
 
 
-def judge_settings(seen: Observation) -> Verdict:
-    """Whether each node that answers has what durability and a rejoin need, so that any of them may become primary."""
+def judge_settings(seen: Observation, checksums: bool = True) -> Verdict:
+    """Whether each node that answers has what durability and a rejoin need, so that any of them may become primary.
+
+    `checksums`: whether its pages must have them, which those of an adopted server may lack.
+    """
     expected = {**_DURABLE, **(_WITH_GUARD if seen.guards else {})}
+    if not checksums:
+        del expected["data_checksums"]
     of = {name: node for name, node in seen.nodes.items() if node["reachable"]}
     shown = (*expected, *NEVER_BELOW_THE_PRIMARY)
     evidence = {name: {key: _setting(node, key) for key in shown} for name, node in of.items()}
@@ -322,7 +327,8 @@ def judge_settings(seen: Observation) -> Verdict:
         faults = ["no data node answers"]
     if faults:
         return SETTINGS.fails(f"{'; '.join(faults)}. Run playbooks/etapa_3_postgresql.yml", **evidence)
-    return SETTINGS.passes(f"{_list(of)} have checksums and write every commit to disk", **evidence)
+    have = "have checksums and" if checksums else "need no checksums, as postgresql_checksums says, and"
+    return SETTINGS.passes(f"{_list(of)} {have} write every commit to disk", **evidence)
 
 
 def _below_the_primary(seen: Observation) -> t.Iterator[str]:

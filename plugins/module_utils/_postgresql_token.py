@@ -131,7 +131,7 @@ def replication_checks(
         lambda: checks.judge_synchronous(seen()),
         lambda: checks.judge_lag(seen(), limits),
         lambda: checks.judge_slots(seen()),
-        lambda: checks.judge_settings(seen()),
+        lambda: checks.judge_settings(seen(), options["checksums"]),
         lambda: judge_token(servers, seen(), check_mode, clock),
     ]
     if options["guard_certificate_file"]:

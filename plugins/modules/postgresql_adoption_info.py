@@ -63,6 +63,10 @@ options:
     description: All settings that a node has.
     type: dict
     required: true
+  checksums:
+    description: Whether its data must have checksums.
+    type: bool
+    default: true
   sessions_may_end:
     description: Whether whoever else is connected may be shut out.
     type: bool
@@ -139,6 +143,7 @@ def main() -> None:
             "owners": {"type": "dict", "required": True},
             "accounts": {"type": "list", "elements": "dict", "required": True, "options": _ACCOUNT},
             "settings": {"type": "dict", "required": True},
+            "checksums": {"type": "bool", "default": True},
             "sessions_may_end": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

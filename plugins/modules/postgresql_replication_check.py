@@ -38,6 +38,11 @@ options:
     description: For how many days at least the certificates of the nodes must still be valid.
     type: int
     default: 14
+  checksums:
+    description: Whether the data must have checksums. Those of a server that was adopted may have none.
+    type: bool
+    default: true
+    version_added: "0.8.0"
 attributes:
   check_mode:
     support: full
@@ -122,6 +127,7 @@ def main() -> None:
             "lag_limit_seconds": {"type": "float", "default": 5},
             "guard_limit_seconds": {"type": "float", "default": 2},
             "certificate_days_left": {"type": "int", "default": 14},
+            "checksums": {"type": "bool", "default": True},
             **CHECK_ARGUMENTS,
         },
         supports_check_mode=True,

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.escala.ha.plugins.module_utils import _pg_backup
 from ansible_collections.escala.ha.plugins.module_utils._backup_verdict import judge_backups
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_config import config_from
-from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import hole
+from ansible_collections.escala.ha.plugins.module_utils._pg_backup_drill import hole, page_check
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_receive import is_ahead, surplus
 from ansible_collections.escala.ha.plugins.module_utils._pg_backup_restore import (
     Target,
@@ -301,3 +301,18 @@ def test_a_status_whose_metrics_cannot_be_written_is_told_all_the_same(monkeypat
     told = json.loads(capsys.readouterr().out)["problems"]
     assert any("room" in problem for problem in told)
     assert any("metrics stay as they were" in problem for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "passed", "note"),
+    [
+        (0, "Checksum operation completed\nBad checksums:  0", True, "Bad checksums:  0"),
+        (1, "pg_checksums: error: checksum verification failed in file\nBad checksums:  1", False, "Bad checksums:  1"),
+        (1, "pg_checksums: error: data checksums are not enabled in cluster", True, "the data has none, so only"),
+        (1, "", False, "no word"),
+    ],
+)
+def test_pages_are_judged_by_their_checksums_where_they_have_some(status, said, passed, note):
+    check = page_check(status, said)
+    assert check.passed is passed
+    assert check.said.startswith(note)

@@ -150,6 +150,16 @@ def test_a_standby_that_does_not_answer_is_no_matter_of_its_settings():
     assert checks.judge_settings(seen(set_to("db1", "max_connections", "900"), away=("db2", "db3")))["passed"]
 
 
+def test_data_without_checksums_pass_only_where_an_operator_does_without():
+    none = each_has("data_checksums", dict.fromkeys(("db1", "db2", "db3"), "off"))
+    assert "db1 has data_checksums = off, expected is on" in checks.judge_settings(seen(none))["reason"]
+    verdict = checks.judge_settings(seen(none), checksums=False)
+    assert verdict["passed"]
+    assert "need no checksums, as postgresql_checksums says" in verdict["reason"]
+    durable = each_has("wal_log_hints", {"db1": "off"})
+    assert not checks.judge_settings(seen(durable), checksums=False)["passed"]
+
+
 def test_a_slot_that_is_left_on_a_standby_is_found():
     def change(nodes):
         nodes["db3"]["slots"] = [{**nodes["db1"]["slots"][0], "active": False, "restart_lsn": "0/3000000"}]

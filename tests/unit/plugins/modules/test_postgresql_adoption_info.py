@@ -38,7 +38,7 @@ def test_a_server_that_fits_is_not_refused(run_module, server):
 
 
 def test_one_that_does_not_fit_is_told_why_and_a_password_is_not_shown(run_module, server):
-    server.write_text(json.dumps({**SEEN, "slots": ["a"], "checksums": False}))
+    server.write_text(json.dumps({**SEEN, "slots": ["a"], "logins": ["report"]}))
     result = run_module("postgresql_adoption_info", OPTIONS)
     assert len(result["refusals"]) == len(result["notes"]) == 1
     assert "k0wn-secret" not in json.dumps(result)
