@@ -92,6 +92,7 @@ def test_the_old_server_becomes_the_first_node_and_is_left(
         old, f"systemctl disable --now tenant-app-daemon; systemctl unmask postgresql; systemctl enable --now {UNIT}"
     )
     eventually("the platform serves", lambda: lab.on(old, f"systemctl is-active {UNIT}").strip() == "active", within=30)
+    done("preflight.yml", *members.having(alone, ended=False))
     for statement in ("ALTER SYSTEM SET work_mem = '5MB'", "SELECT pg_create_physical_replication_slot('forgotten')"):
         on_the_old_server(lab, statement)
     said = members.refused(ADOPT, alone, ended=False)
