@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.escala.ha.plugins.module_utils._pg_bounded import conninfo
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_config import Config, slot_name
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory, runs_in_unit
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._pg_guard_promise import sync_directory
 
 _CGROUPS = "/sys/fs/cgroup"
@@ -210,8 +210,7 @@ class Control:
 
     def in_unit(self) -> bool:
         """Whether the server runs in its unit and not on somebody's own account, as far as that can be known."""
-        postmaster = self._data.postmaster()
-        return postmaster is None or runs_in_unit(postmaster, self._postgresql.unit)
+        return self._data.runs_in_unit(self._postgresql.unit)
 
     def _kill_outside(self) -> t.List[int]:
         left = self._outside()

@@ -112,6 +112,18 @@ class DataDirectory:
             return None
         return pid if is_postgres(pid) else None
 
+    def runs_in_unit(self, unit: str) -> bool:
+        """Whether its server runs in this unit of systemd, and not in another one or on somebody's own account, as far as that can be known."""
+        pid = self.postmaster()
+        if pid is None:
+            return True
+        try:
+            with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+                groups = [line.strip() for line in file if line.startswith("0::/")]
+        except OSError:
+            return True
+        return not groups or any(group.endswith(f"/{unit}") for group in groups)
+
     def rank_at(self, lsn: int) -> Rank:
         """The rank of a node that is at this position; raises ValueError where no WAL file says the timeline."""
         names = self._names()
@@ -235,13 +247,3 @@ def is_postgres(pid: int) -> bool:
     except OSError:
         return False
     return name.endswith("(postgres") and rest.split()[0] not in {"Z", "X"}
-
-
-def runs_in_unit(pid: int, unit: str) -> bool:
-    """Whether a process belongs to a unit of systemd, and not to somebody's own account or another unit, as far as that can be known."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
-            groups = [line.strip() for line in file if line.startswith("0::/")]
-    except OSError:
-        return True
-    return not groups or any(group.endswith(f"/{unit}") for group in groups)

@@ -47,6 +47,8 @@ LEAST = {
     "max_locks_per_xact setting": "max_locks_per_transaction",
 }
 NEVER_BELOW_THE_PRIMARY = tuple(LEAST.values())
+# Before a command that root has run as the system's user.
+AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 

@@ -113,7 +113,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory, runs_in_unit
+from ansible_collections.escala.ha.plugins.module_utils._pg_guard_files import DataDirectory
 from ansible_collections.escala.ha.plugins.module_utils._postgresql_adoption import (
     QUERY,
     UNLOGGED,
@@ -122,9 +122,8 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_adoption imp
     notes,
     refusals,
 )
-from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import attempted, question
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import AS_POSTGRES, attempted, question
 
-_AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
 _ACCOUNT = {
     "name": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
@@ -151,7 +150,7 @@ def main() -> None:
     wish = Wish(**module.params)
 
     def asked(sql: str, database: str = "postgres") -> t.Tuple[int, str, str]:
-        command = [*_AS_POSTGRES, *question(sql, wish.port, "postgres", database)]
+        command = [*AS_POSTGRES, *question(sql, wish.port, "postgres", database)]
         return attempted(module.run_command, command, cwd="/", handle_exceptions=False)
 
     status, answer, errors = asked(QUERY)
@@ -165,9 +164,8 @@ def main() -> None:
         said = f"not every database can be looked into as postgres: {'; '.join(closed)}"
         module.exit_json(changed=False, refusals=[said], notes=[])
     place = seen["data_directory"]
-    postmaster = DataDirectory(place).postmaster()
     host = Host(
-        in_unit=postmaster is None or runs_in_unit(postmaster, f"postgresql@{wish.version}-main.service"),
+        in_unit=DataDirectory(place).runs_in_unit(f"postgresql@{wish.version}-main.service"),
         is_moved=os.path.islink(place) or os.path.ismount(place),
         unlogged={name: json.loads(found[1]) for name, found in answers.items()},
     )

@@ -73,6 +73,7 @@ from ansible_collections.escala.ha.plugins.module_utils._postgresql_bootstrap im
     first_accounts,
     make,
 )
+from ansible_collections.escala.ha.plugins.module_utils._postgresql_cluster import AS_POSTGRES
 
 
 def main() -> None:
@@ -97,11 +98,10 @@ def main() -> None:
     os.makedirs(parent, exist_ok=True)
     os.chown(parent, owner.pw_uid, owner.pw_gid)
     accounts = first_accounts(params["guard"], params["replicator"], params["replicator_password"])
-    drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
     run = functools.partial(module.run_command, cwd=parent, environ_update={"LC_ALL": "C.UTF-8"})
     try:
         make(
-            lambda argv, data: run(drop + argv, data=data),
+            lambda argv, data: run(AS_POSTGRES + argv, data=data),
             params["version"],
             directory,
             accounts,

@@ -34,7 +34,7 @@ OLD_SERVER = "legacy1"
 FILES = int(os.environ.get("ESCALA_UPLOADS", "300"))
 FILE_BYTES = 107_374
 # Extra variables, where the inventory does not say yet which shared place there is.
-# Emulated hosts copy about two files a second, which is what people with the other pause upload.
+# Emulated hosts were seen to copy half a file to three files a second, and people with the other pause upload about as many.
 EMULATED_PAUSE_SECONDS = 3.0
 VARIABLES = [f"--extra-vars=@{file}" for file in [os.environ.get("ESCALA_UPLOADS_VARIABLES")] if file]
 WRITE_STALL_SECONDS = 5.0

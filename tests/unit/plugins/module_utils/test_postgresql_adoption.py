@@ -121,7 +121,7 @@ def test_a_server_as_a_node_has_it_is_taken_also_with_clients_and_an_administrat
 )
 def test_what_would_end_unsaid_is_refused_with_the_next_step(seen, says):
     [said] = told(**seen)
-    assert said.startswith(says) or says in said
+    assert says in said
 
 
 @pytest.mark.parametrize("zone", ["UTC", "etc/utc", "GMT"])
